@@ -27,7 +27,7 @@ def test_an_operation_is_tried_out_with_a_token(open_page: Any, width: int, sche
     dialog.get_by_role("textbox").fill(token_of(make_user("alice"), ["read"]))
     dialog.get_by_role("button", name="Apply credentials").click()
     page.get_by_role("button", name="Close").first.click()
-    page.locator(".opblock-tag", has_text="Account").click()
+    page.locator("#operations-tag-Account").click()
     page.locator("#operations-Account-show_account .opblock-summary-control").click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
