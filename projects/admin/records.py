@@ -1,11 +1,20 @@
-"""Admin of the audit log, usage and webhooks, which are read-only, and of the limits of teams."""
+"""Admin of the audit log, usage, webhooks and notices, which are read-only, and of the limits of teams."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
 from projects.admin.base import Admin, ReadOnlyAdmin
-from projects.models import AuditEvent, RaisedAlarm, TeamQuota, Usage, Webhook, WebhookDelivery
+from projects.models import (
+    AuditEvent,
+    MailNotice,
+    MutedNotice,
+    RaisedAlarm,
+    TeamQuota,
+    Usage,
+    Webhook,
+    WebhookDelivery,
+)
 
 
 @admin.register(AuditEvent)
@@ -75,3 +84,24 @@ class RaisedAlarmAdmin(ReadOnlyAdmin):
     list_display_links = ["raised_at"]
     search_fields = ["=event", "subject", "project__name"]
     list_select_related = ["project"]
+
+
+@admin.register(MailNotice)
+class MailNoticeAdmin(ReadOnlyAdmin):
+    """What was mailed to people, and what waits."""
+
+    list_display = ["created_at", "user", "kind", "project", "mailed_at"]
+    list_display_links = ["created_at"]
+    list_filter = ["kind"]
+    search_fields = ["user__username", "project__name", "source"]
+    list_select_related = ["user", "project"]
+
+
+@admin.register(MutedNotice)
+class MutedNoticeAdmin(ReadOnlyAdmin):
+    """The kinds of which people want no mail."""
+
+    list_display = ["user", "kind"]
+    list_filter = ["kind"]
+    search_fields = ["user__username"]
+    list_select_related = ["user"]

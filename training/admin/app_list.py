@@ -26,6 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "projects.InitialPassword",
         "projects.ChosenLanguage",
         "projects.HiddenGuide",
+        "projects.MutedNotice",
         "projects.TeamQuota",
         "auth.Group",
     ),
@@ -81,6 +82,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "projects.Webhook",
         "projects.WebhookDelivery",
         "projects.RaisedAlarm",
+        "projects.MailNotice",
     ),
 }
 # Names of lists in place of Django's, which adds an s to the name of the model.

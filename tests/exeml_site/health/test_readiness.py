@@ -18,7 +18,7 @@ from exeml_site.health import readiness
 from tests.supervisor_process import free_port
 
 pytestmark = pytest.mark.django_db
-EVERY_QUEUE = ("short", "labeling", "imports", "gpu", "cpu")
+EVERY_QUEUE = ("short", "labeling", "imports", "gpu", "cpu", "webhooks")
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_neither_the_host_nor_https_matters(path: str, settings: Any) -> None:
 def test_everything_is_there(redis: Redis) -> None:
     start_worker(redis, "gpu", "cpu")
     start_worker(redis, "short")
-    start_worker(redis, "labeling", "imports")
+    start_worker(redis, "labeling", "imports", "webhooks")
     status, state = ready()
     assert status == 200
     assert state == {

@@ -33,9 +33,11 @@ from projects.models import (
     LabelEvent,
     LabelEventImage,
     Machine,
+    MailNotice,
     Membership,
     MetadataColumn,
     MetadataValue,
+    MutedNotice,
     Opinion,
     Prediction,
     Presence,
@@ -124,6 +126,8 @@ def fill(project: Project, seed: int) -> None:
         measured_at=event.at,
     )
     TeamQuota.objects.create(team=Team.objects.create(name=f"Team {seed}"), max_cost=10)
+    MailNotice.objects.create(user=person, kind="training", source=f"training {seed}", project=project)
+    MutedNotice.objects.create(user=person, kind="training")
     Presence.objects.create(project=project, user=person, seen_at=timezone.now())
     Opinion.objects.create(image=image, by=project.created_by)
     other = make_project(f"other-{seed}", labels=0)
