@@ -9,7 +9,7 @@ from ninja import Field, Query, Router, Schema
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call, team_call
-from projects.api.core.idempotency import once
+from projects.api.core.idempotency import once_but_secret
 from projects.api.core.pages import PageParams, page_of
 from projects.forms.programs.webhooks import WebhookForm
 from projects.models import Project, Role, Scope, Team, Webhook, WebhookDelivery, WebhookEvent
@@ -48,7 +48,9 @@ class WebhookPage(Schema):
 
 
 class NewWebhookOut(WebhookOut):
-    secret: str = Field(description="Checks the signatures. It is answered only here.")
+    secret: str | None = Field(
+        description="Checks the signatures. It is answered only here; null for a repeated call."
+    )
 
 
 class SecretOut(Schema):
@@ -108,7 +110,7 @@ def list_project_webhooks(request: ApiRequest, project: Project, params: Query[P
 
 @router.post(OF_PROJECT, response=NewWebhookOut)
 @project_call(Role.MANAGER, Scope.ADMIN)
-@once
+@once_but_secret("secret")
 def create_project_webhook(request: ApiRequest, project: Project, body: WebhookCreation) -> NewWebhookOut:
     """Tell a URL what happens in the project. The answer has the secret."""
     return _create(request, project.team, project, body)
@@ -181,7 +183,7 @@ def list_team_webhooks(request: ApiRequest, team: Team, params: Query[PageParams
 
 @router.post(OF_TEAM, response=NewWebhookOut)
 @team_call(Role.MANAGER, Scope.ADMIN)
-@once
+@once_but_secret("secret")
 def create_team_webhook(request: ApiRequest, team: Team, body: WebhookCreation) -> NewWebhookOut:
     """Tell a URL what happens in all projects of the team. The answer has the secret."""
     return _create(request, team, None, body)

@@ -62,6 +62,7 @@ def _once(operation: Callable[..., Any], secret: str) -> Callable[..., Any]:
         IdempotentCall.objects.filter(pk=call.pk).update(status=200, answer=to_jsonable_python(stored))
         return answer
 
+    guarded.not_kept = secret  # type: ignore[attr-defined]
     guarded.__signature__ = inspect.signature(operation, eval_str=True)  # type: ignore[attr-defined]
     guarded.is_made_once = True  # type: ignore[attr-defined]
     return guarded

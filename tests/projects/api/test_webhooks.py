@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 
-from projects.models import AuditEvent, Webhook, WebhookDelivery
+from projects.models import AuditEvent, IdempotentCall, Webhook, WebhookDelivery
 from projects.webhooks import deliver
 from tests.factories import make_project, make_user
 from tests.projects.api.callers import ApiClient
@@ -108,3 +108,15 @@ def test_the_webhooks_of_other_teams_are_not_found(alice: ApiClient, settings: A
     own = make_user("mallory").memberships.get().team_id
     assert mallory.get(f"/teams/{own}/webhooks/{created['id']}").status_code == 404
     assert mallory.get(f"/teams/{own}/webhooks").json()["items"] == []
+
+
+def test_a_repeated_call_makes_no_second_webhook_and_its_secret_is_kept_nowhere(
+    alice: ApiClient, settings: Any
+) -> None:
+    settings.EXEML_WEBHOOK_ALLOW = ["127.0.0.1"]
+    path = paths()[1]
+    call = {"url": "http://127.0.0.1:9000/", "events": ["training.completed"]}
+    first, again = (alice.post(path, call, **{"Idempotency-Key": "k"}).json() for _ in range(2))
+    assert first["id"] == again["id"] and Webhook.objects.count() == 1
+    assert first["secret"].startswith("whsec_") and again["secret"] is None
+    assert first["secret"] not in str(IdempotentCall.objects.get().answer)

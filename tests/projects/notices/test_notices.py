@@ -11,7 +11,16 @@ from django.test import Client
 from django.utils import timezone
 
 from projects.collaboration import assignments
-from projects.models import ChosenLanguage, Image, MailNotice, Membership, OpinionState, Project, Role
+from projects.models import (
+    ChosenLanguage,
+    Image,
+    MailNotice,
+    Membership,
+    Opinion,
+    OpinionState,
+    Project,
+    Role,
+)
 from projects.notices import mails, notices
 from tests.factories import make_project, make_user, make_version
 from training.models import Status, StopReason, TrainingVersion
@@ -96,7 +105,9 @@ def test_reviewers_hear_of_opinions_that_differ_once_a_day(monkeypatch: pytest.M
     project = make_project()
     Membership.objects.create(team=project.team, user=with_mail("rita"), role=Role.REVIEWER)
     with_mail("bob")  # a labeler
-    Image.objects.filter(pk=project.images.first().pk).update(opinion=OpinionState.DIFFERS)
+    image = project.images.first()
+    Opinion.objects.create(image=image, by=make_user("bob"))
+    Image.objects.filter(pk=image.pk).update(opinion=OpinionState.DIFFERS)
     send_after(0, monkeypatch)
     (sent,) = send_after(40, monkeypatch)
     assert (sent.to, sent.subject) == (["rita@example.org"], "The opinions on 1 image of flowers differ.")

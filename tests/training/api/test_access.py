@@ -49,6 +49,15 @@ def test_every_operation_has_an_access_decorator_and_a_name_of_its_own() -> None
     assert len(names) == len(set(names))
 
 
+def test_no_answer_that_is_kept_has_a_secret() -> None:
+    kept = [(name, one) for name, one in OPERATIONS if hasattr(one.view_func, "not_kept")]
+    assert len(kept) > 10
+    for name, operation in kept:
+        answer = operation.response_models[200].model_fields["response"].annotation
+        secrets = {"token", "secret"} & set(answer.model_fields)
+        assert secrets <= {operation.view_func.not_kept}, name
+
+
 def path_of(name: str, world: World) -> str:
     def value(match: re.Match[str]) -> str:
         return str(world.argument(match[1]))
