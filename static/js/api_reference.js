@@ -13,7 +13,7 @@ function completeControls() {
   for (const [selector, name] of Object.entries(names))
     for (const button of operations.querySelectorAll(selector)) button.ariaLabel = name;
   for (const row of operations.querySelectorAll("[data-param-name], [data-property-name]"))
-    for (const field of row.querySelectorAll("input, select, textarea"))
+    for (const field of row.querySelectorAll(":is(input, select, textarea)"))
       field.ariaLabel ??= row.dataset.paramName ?? row.dataset.propertyName;
   for (const link of operations.querySelectorAll(".opblock-summary-control a")) link.removeAttribute("href");
   for (const code of operations.querySelectorAll(".curl")) code.tabIndex = 0; // it scrolls
