@@ -121,6 +121,23 @@ def test_creating_operations_take_a_key_and_reading_ones_an_etag() -> None:
     assert "304" in OPERATIONS["list_projects"]["responses"]
 
 
+def test_every_schema_is_used_and_every_choice_has_a_name() -> None:
+    def walk(value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(value, dict):
+            yield value
+        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from walk(part)
+
+    text = json.dumps(DOCUMENT)
+    unused = [name for name in DOCUMENT["components"]["schemas"] if f'schemas/{name}"' not in text]
+    assert unused == [] and "MultiPartBodyParams" not in text
+    with_empty = [schema for schema in walk(DOCUMENT) if "" in schema.get("enum", [])]
+    for schema in with_empty:
+        names = schema["x-enum-varnames"]
+        assert len(set(names)) == len([choice for choice in schema["enum"] if choice is not None])
+    assert with_empty
+
+
 @pytest.mark.slow
 def test_a_generated_client_has_every_operation_and_can_be_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,10 +12,10 @@ from exeml.core.calls import Call, FilePart, Pages, Steps, Together, Work, creat
 from exeml.core.modes import M, listing, operation
 from exeml.core.pictures import Picture, encoded
 from exeml.core.resource import Record, Resource, wait_steps
+from exeml.errors import NotCompleted
 from exeml.records import Prediction
 
 RUNNING = "Running"
-ENDED = ("Stopped", "Failed")
 PICTURES_AT_ONCE, CALLS_AT_ONCE = 16, 3
 POLL_S = 1.0
 
@@ -23,12 +23,15 @@ POLL_S = 1.0
 class Service(Resource[M]):
     """A version behind an address. `token`: its first one, in the answer to `deploy` alone."""
 
+    _wanted = (RUNNING,)
+    _ended = ("Stopped", "Failed")
     id: str
     name: str = ""
     status: str = ""
     failure_cause: str = ""
     url: str = ""
     version_number: int | None = None
+    next_version_number: int | None = None
     canary_version_number: int | None = None
     canary_percent: int = 0
     auto_stop_hours: int | None = None
@@ -42,6 +45,10 @@ class Service(Resource[M]):
     def _reason(self) -> str:
         return self.failure_cause
 
+    @property
+    def _has_arrived(self) -> bool:
+        return super()._has_arrived and self.next_version_number is None
+
     @operation
     def refresh(self) -> Steps[Service[M]]:
         """Read it again."""
@@ -50,12 +57,16 @@ class Service(Resource[M]):
 
     @operation
     def wait(self, *, timeout_s: float = 600, poll_s: float = POLL_S) -> Steps[Service[M]]:
-        """Return when it is Running. Raises NotCompleted if it failed or stopped, NotEnded after the time."""
-        return (
-            yield from wait_steps(
-                self, ENDED, wanted=(RUNNING,), on_progress=None, timeout_s=timeout_s, poll_s=poll_s
-            )
-        )
+        """Return when it is Running and has loaded the version that it was given last.
+
+        Raises NotCompleted if it failed or stopped or could not load that version, NotEnded after the time.
+        """
+        given = self.next_version_number
+        yield from wait_steps(self, None, timeout_s, poll_s)
+        if given not in (None, self.version_number, self.canary_version_number):
+            events = yield from fetch(get(f"{self._path}/events", limit=1))
+            raise NotCompleted(events["items"][0]["message"])
+        return self
 
     @operation
     def predict(self, picture: Picture) -> Steps[Prediction]:
@@ -102,7 +113,7 @@ class Service(Resource[M]):
 
     @operation
     def change_version(self, version: Any) -> Steps[Service[M]]:
-        """Put another version behind the same address; until it is loaded, the current one answers."""
+        """Put another version behind the same address; until `wait` returns, the current one may answer."""
         return (yield from self._act("change-version", version_number=_number(version)))
 
     @operation

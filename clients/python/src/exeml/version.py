@@ -20,8 +20,6 @@ from exeml.service import Service, deploy_steps
 if TYPE_CHECKING:
     import pandas
 
-COMPLETED, FAILED, STOPPED = "Completed", "Failed", "Stopped"
-ENDED = (COMPLETED, FAILED, STOPPED)
 POLL_S = 2.0
 PAGE = 500
 
@@ -47,6 +45,8 @@ class OnnxExport(Record):
 class Version(Resource[M]):
     """A training version; what is not known yet is None or empty."""
 
+    _wanted = ("Completed",)
+    _ended = ("Failed", "Stopped")
     number: int
     name: str = ""
     status: str = ""
@@ -77,7 +77,7 @@ class Version(Resource[M]):
 
     @property
     def has_ended(self) -> bool:
-        return self.status in ENDED
+        return self.status in self._wanted + self._ended
 
     @operation
     def refresh(self) -> Steps[Version[M]]:
@@ -98,16 +98,7 @@ class Version(Resource[M]):
         Raises NotCompleted for a training that failed or was stopped without a model, NotEnded after
         `timeout_s`; the training then goes on.
         """
-        return (
-            yield from wait_steps(
-                self,
-                ENDED,
-                wanted=(COMPLETED,),
-                on_progress=on_progress,
-                timeout_s=timeout_s,
-                poll_s=poll_s,
-            )
-        )
+        return (yield from wait_steps(self, on_progress, timeout_s, poll_s))
 
     # --- The training ---
 
