@@ -23,6 +23,7 @@ from projects.api import (
 from projects.api import annotations as annotation_calls
 from projects.api.core.api import Api
 from training.api import (
+    answer_settings,
     batches,
     comparison,
     document,
@@ -52,6 +53,7 @@ ROUTERS: list[Router] = [
     comparison.router,
     downloads.router,
     services.router,
+    answer_settings.router,
     service_tokens.router,
     predictions.router,
     monitoring.router,
