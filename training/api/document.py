@@ -56,7 +56,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     422: ("InvalidFields", "Some values cannot be accepted; `errors` names the field of each."),
     429: (
         "TooManyCalls",
-        "Too many calls at once, or with wrong tokens. Retry-After says when to come again.",
+        "Too many calls at once, in a minute, or with wrong tokens. Retry-After says when to come again.",
     ),
     503: ("Unavailable", "A part of the site, or the service, does not respond. Retry-After may say when."),
 }
