@@ -35,7 +35,7 @@ Each operation names the scope and the role that it needs.
 values that cannot be accepted the field of each in `errors`.
 
 **Lists** come in pages: pass `next` of an answer as `cursor` of the next call. `fields` names the fields to
-answer, with commas.
+answer, with commas; the answer lacks all others, also those that its schema requires.
 
 **Caches.** Answers have an `ETag`; a call with `If-None-Match` is answered with 304 where nothing changed.
 
@@ -115,7 +115,7 @@ PARAMETERS: Schema = {
         "name": "fields",
         "in": "query",
         "schema": {"type": "string", "maxLength": 512},
-        "description": "Names of the fields to answer, with commas.",
+        "description": "Names of the fields to answer, with commas; the answer has these alone.",
     },
 }
 
