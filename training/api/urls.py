@@ -8,20 +8,20 @@ from ninja import Router
 from projects.api import (
     account,
     dataset_versions,
+    final_test,
     history,
     images,
     labels,
+    metadata,
     projects,
-    service_accounts,
     suggestions,
-    teams,
     transfers,
-    usage,
     webhooks,
     work,
 )
 from projects.api import annotations as annotation_calls
 from projects.api.core.api import Api
+from projects.api.team import service_accounts, teams, usage
 from training.api import (
     answer_settings,
     batches,
@@ -61,6 +61,8 @@ ROUTERS: list[Router] = [
     images.router,
     labels.router,
     annotation_calls.router,
+    metadata.router,
+    final_test.router,
     history.router,
     suggestions.router,
     work.router,
