@@ -21,6 +21,7 @@ from exeml_site.lib.http import Access
 from projects.api.core.call_limit import count_call
 from projects.api.core.problems import Problem, forbidden, not_found
 from projects.models import AccessToken, Membership, Project, Role, Scope, Team
+from projects.models.project import ProjectQuerySet
 from projects.sign_in import access_tokens
 from projects.workspace.login_throttle import count_wrong_token
 
@@ -115,6 +116,12 @@ def admit(request: ApiRequest, team: Team, access: Access) -> None:
     role = Role(access.role or Role.VIEWER)
     if request.membership.role < role:
         raise forbidden(f"Your role must be {role.label} or higher.", "role-too-low")
+
+
+def open_projects(request: ApiRequest) -> ProjectQuerySet:
+    """Projects of the owner's teams, but those whose team wants a factor that the token was made without."""
+    projects = Project.objects.visible_to(request.user)
+    return projects if request.auth.has_second_factor else projects.exclude(team__second_factor_required=True)
 
 
 def _check_scope(request: ApiRequest, scope: str) -> None:
