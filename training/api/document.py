@@ -36,7 +36,7 @@ Each operation names the scope and the role that it needs.
 values that cannot be accepted the field of each in `errors`.
 
 **Lists** come in pages: pass `next` of an answer as `cursor` of the next call. `fields` names the fields to
-answer, with commas.
+answer, with commas; the answer lacks all others, also those that its schema requires.
 
 **Caches.** Answers have an `ETag`; a call with `If-None-Match` is answered with 304 where nothing changed.
 
@@ -57,7 +57,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     422: ("InvalidFields", "Some values cannot be accepted; `errors` names the field of each."),
     429: (
         "TooManyCalls",
-        "Too many calls at once, or with wrong tokens. Retry-After says when to come again.",
+        "Too many calls at once, in a minute, or with wrong tokens. Retry-After says when to come again.",
     ),
     503: ("Unavailable", "A part of the site, or the service, does not respond. Retry-After may say when."),
 }
@@ -116,7 +116,7 @@ PARAMETERS: Schema = {
         "name": "fields",
         "in": "query",
         "schema": {"type": "string", "maxLength": 512},
-        "description": "Names of the fields to answer, with commas.",
+        "description": "Names of the fields to answer, with commas; the answer has these alone.",
     },
 }
 
