@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.http import HttpResponseBase
 from ninja import Field, Query, Router, Schema
 
 from exeml_site.lib.http import Access
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, account_call, admit, open_projects, project_call
+from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
 from projects.api.core.pages import Key, PageParams, page_of
 from projects.forms.projects import CreateProjectForm, EditProjectForm
 from projects.models import Project, Role, Scope, Team
+from projects.transfers.responses import PROJECT_FILE_TYPE, project_file_response
 from projects.workspace import lifecycle, project_list
 
 router = Router(tags=["Projects"])
@@ -114,6 +117,16 @@ def change_project(request: ApiRequest, project: Project, body: ProjectChange) -
     lifecycle.update_description(project, form.cleaned_data["description"])
     project.refresh_from_db()
     return _project_out(project)
+
+
+@router.get("/projects/{int:project_id}/file", openapi_extra=file_answer(PROJECT_FILE_TYPE))
+@project_call(Role.MANAGER, Scope.READ)
+def download_project_file(request: ApiRequest, project: Project) -> HttpResponseBase:
+    """The whole project as one file: history, models, names and e-mail addresses of its people, too.
+
+    An import of the file into an empty project makes the same project.
+    """
+    return project_file_response(project)
 
 
 @router.delete("/projects/{int:project_id}", response={204: None})

@@ -9,6 +9,10 @@ from django.http import StreamingHttpResponse
 from projects import audit
 from projects.models import Project
 from projects.transfers.export import ExportFormat, export_images
+from projects.transfers.imports import PROJECT_SUFFIX
+from projects.transfers.project_file import write as project_file
+
+PROJECT_FILE_TYPE = "application/x-tar"
 
 
 def export_response(
@@ -21,4 +25,13 @@ def export_response(
     answer["Content-Disposition"] = f'attachment; filename="{made.file_name}"'
     if made.size_bytes:
         answer["Content-Length"] = str(made.size_bytes)
+    return answer
+
+
+def project_file_response(project: Project) -> StreamingHttpResponse:
+    """The whole project as one file."""
+    file_name = f"{project.name}{PROJECT_SUFFIX}"
+    audit.record(audit.Kind.PROJECT_EXPORTED, project=project, target=file_name)
+    answer = StreamingHttpResponse(project_file.stream(project), content_type=PROJECT_FILE_TYPE)
+    answer["Content-Disposition"] = f'attachment; filename="{file_name}"'
     return answer

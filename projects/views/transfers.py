@@ -25,8 +25,7 @@ from projects.labels.parts import count_images
 from projects.models import DataSource, Project, Role, Transfer
 from projects.transfers import data_source, imports, upload_parts
 from projects.transfers.export import ExportFormat
-from projects.transfers.project_file import write as project_file
-from projects.transfers.responses import export_response
+from projects.transfers.responses import export_response, project_file_response
 from projects.transfers.summary import TransferSummary, vanished_images
 from projects.views.label_data import moved_to_bin
 
@@ -278,11 +277,7 @@ def export(request: PageRequest, project: Project) -> HttpResponseBase:
 @require_safe
 def download_project(request: PageRequest, project: Project) -> StreamingHttpResponse:
     """The whole project as one file."""
-    file_name = f"{project.name}{imports.PROJECT_SUFFIX}"
-    audit.record(audit.Kind.PROJECT_EXPORTED, project=project, target=file_name)
-    answer = StreamingHttpResponse(project_file.stream(project), content_type="application/x-tar")
-    answer["Content-Disposition"] = f'attachment; filename="{file_name}"'
-    return answer
+    return project_file_response(project)
 
 
 def _filter_params(request: PageRequest) -> dict[str, str]:

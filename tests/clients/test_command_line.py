@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 
 from exeml.cli.main import app
 from exeml.core import settings
+from projects.models import Transfer
+from projects.transfers import import_job
 from tests.clients.scripted_server import Scripted, scripted
 from tests.factories import make_project, make_version, picture_bytes
 from tests.training.views.test_evaluation import completed
@@ -132,6 +134,24 @@ def test_a_training_that_failed_ends_with_6(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_backup_names_the_command_of_operators() -> None:
     assert "manage.py backup" in exeml("backup").stdout
+
+
+@live
+def test_a_backup_of_a_project_becomes_a_project_again(
+    signed_in: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project("flowers", with_files=True)
+    monkeypatch.chdir(tmp_path)
+    assert as_json("backup", "flowers")["path"] == "flowers.exeml.tar"
+    as_json("projects", "create", "copy")
+    transfer = as_json("import", "copy", "flowers.exeml.tar", "--no-wait")
+    import_job.run(transfer["id"])
+    assert Transfer.objects.get(pk=transfer["id"]).status == "Completed"
+    copied = as_json("label", "copy")
+    assert [(row["name"], row["image_count"]) for row in copied] == [
+        (row["name"], row["image_count"]) for row in as_json("label", "flowers")
+    ]
+    assert sum(row["image_count"] for row in copied) == project.images.filter(is_labeled=True).count() > 0
 
 
 def test_every_command_has_a_help_and_the_exit_codes_are_listed() -> None:

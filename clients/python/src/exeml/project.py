@@ -310,6 +310,16 @@ class Project(Resource[M]):
         yield from send(Call("GET", f"{self._path}/export", params=options, target=path, timeout_s=3600))
         return path
 
+    @operation
+    def backup(self, /, target: str | Path) -> Steps[Path]:
+        """Write the whole project, with its history and models, as a file that makes the same project.
+
+        Import it into an empty project, in this installation or another one. Managers alone may.
+        """
+        path = Path(target)
+        yield from send(Call("GET", f"{self._path}/file", target=path, timeout_s=3600))
+        return path
+
     # --- Webhooks ---
 
     @listing
