@@ -79,15 +79,14 @@ def test_wrong_tokens_are_limited_and_right_ones_are_not(alice: ApiClient, monke
 
 
 @pytest.fixture
-def shared_cache(redis: Redis, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The counters are in the Redis of the test."""
-    shared = settings.CACHES["shared"] | {"LOCATION": f"unix://{redis.socket_file}?db=0"}
-    settings.CACHES = settings.CACHES | {"shared": shared}
+def counters(redis: Redis, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in the Redis of the test."""
+    settings.QUEUE_URL = f"unix://{redis.socket_file}?db=0"
     monkeypatch.setattr(call_limit, "_not_asked_until", 0.0)
 
 
 def test_a_token_makes_so_many_calls_a_minute(
-    alice: ApiClient, shared_cache: None, settings: Any, monkeypatch: pytest.MonkeyPatch, redis: Redis
+    alice: ApiClient, counters: None, settings: Any, monkeypatch: pytest.MonkeyPatch, redis: Redis
 ) -> None:
     settings.EXEML_API_CALLS_PER_MINUTE = 2
     monkeypatch.setattr(call_limit.time, "time", lambda: 1_000_000_060.0)  # 20 s before the minute ends
@@ -106,11 +105,10 @@ def test_a_token_makes_so_many_calls_a_minute(
 
 
 def test_while_redis_is_away_every_call_passes_and_none_waits_for_it(
-    alice: ApiClient, shared_cache: None, settings: Any, tmp_path: Path
+    alice: ApiClient, counters: None, settings: Any, tmp_path: Path
 ) -> None:
     settings.EXEML_API_CALLS_PER_MINUTE = 1
-    away = settings.CACHES["shared"] | {"LOCATION": f"unix://{tmp_path}/none.sock"}
-    settings.CACHES = settings.CACHES | {"shared": away}
+    settings.QUEUE_URL = f"unix://{tmp_path}/none.sock?db=0"
     assert {alice.get("/account").status_code for _ in range(3)} == {200}
     assert call_limit._not_asked_until > call_limit.time.monotonic()
 
