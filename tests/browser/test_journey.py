@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.chromium import check_accessibility, take_screenshot
+from tests.browser.chromium import check_accessibility, cut_texts, take_screenshot
 from tests.browser.photos import flower_files
 from tests.supervisor_process import ADMIN_PASSWORD, Product
 
@@ -192,6 +192,11 @@ def deploy_and_predict(page: Any, unseen: list[Path]) -> None:
 
 
 def seen(page: Any, name: str) -> None:
-    """axe finds nothing; a screenshot is stored in the folder EXEML_SCREENSHOTS."""
+    """axe finds nothing, a phone shows all of it; screenshots are stored in the folder EXEML_SCREENSHOTS."""
     check_accessibility(page)
     take_screenshot(page, name)
+    size = page.viewport_size
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert cut_texts(page) == [], name
+    take_screenshot(page, f"{name}-narrow")
+    page.set_viewport_size(size)
