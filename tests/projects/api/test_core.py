@@ -121,8 +121,17 @@ def test_every_error_is_a_problem(alice: ApiClient, method: str, path: str, stat
     assert answer["Content-Type"] == "application/problem+json" and answer["X-Request-ID"]
 
 
-@pytest.mark.parametrize("content", [b"{", b'{"name": "a\\u0000b"}', b'{"name": NaN}', b"[" * 5000])
-def test_a_body_that_cannot_be_stored_is_refused(alice: ApiClient, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", "line 1 column 2"),
+        (b"\xff\xfe{", "utf-16"),
+        (b'{"name": "a\\u0000b"}', "characters that cannot be stored"),
+        (b'{"name": NaN}', "NaN is not a finite number"),
+        (b"[" * 5000, "too many levels"),
+    ],
+)
+def test_a_body_that_cannot_be_stored_is_refused(alice: ApiClient, content: bytes, reason: str) -> None:
     answer = alice.client.post(
         "/api/v1/projects",
         content,
@@ -130,6 +139,7 @@ def test_a_body_that_cannot_be_stored_is_refused(alice: ApiClient, content: byte
         headers={"Authorization": f"Bearer {alice.token}"},
     )
     assert answer.status_code == 400 and answer.json()["type"] == "urn:exeml:problem:request-broken"
+    assert reason in answer.json()["detail"] and not answer.json()["detail"].endswith("..")
 
 
 def test_the_errors_of_a_form_stand_at_their_fields(alice: ApiClient) -> None:
