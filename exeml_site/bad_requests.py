@@ -15,7 +15,7 @@ from django.core.exceptions import (
     SuspiciousOperation,
 )
 from django.core.handlers.wsgi import WSGIRequest
-from django.db import DatabaseError, DataError, OperationalError, ProgrammingError
+from django.db import DatabaseError, DataError, IntegrityError, OperationalError, ProgrammingError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render
@@ -46,6 +46,7 @@ UNKNOWN_JOB = (
     *(NoSuchJobError, InvalidJobOperation, LookupError, ValueError, ImproperlyConfigured),
     *(OperationalError, ProgrammingError, NoReverseMatch),
 )
+FOREIGN_KEY_VIOLATION = "23503"  # SQLSTATE
 REST_API, REQUEST_BROKEN = "/api/", "request-broken"
 BROKEN_TITLE = "The request is broken"  # not translated: for programs
 API, API_HINT = "/v1/infers", "The guide at /v1/ shows a call."  # not translated: for programs
@@ -157,7 +158,10 @@ def _not_found(request: HttpRequest) -> HttpResponse:
 
 
 def _is_of_deleted_row(error: Exception) -> bool:
-    """Whether a row that the view had found was gone when it was read or saved again."""
+    """Whether a row that the view had found was gone when it was read, saved or referred to."""
+    if isinstance(error, IntegrityError):
+        state = getattr(error.__cause__, "sqlstate", "")
+        return state == FOREIGN_KEY_VIOLATION or "FOREIGN KEY constraint failed" in str(error)
     is_unsaved = type(error) is DatabaseError and "did not affect any rows" in str(error)
     return is_unsaved or isinstance(error, ObjectDoesNotExist)
 

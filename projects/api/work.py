@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.contrib.auth.models import User
 from ninja import Field, Router, Schema
-from pydantic import ConfigDict
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.pages import Key
 from projects.collaboration import assignments
@@ -70,10 +70,8 @@ class AssignmentList(Schema):
     unassigned_count: int = Field(description="Unlabeled images that nobody is asked to label.")
 
 
-class AssignmentCreation(Schema):
+class AssignmentCreation(Body):
     """People of the team, at least Labelers, and the part of the unassigned images that they get."""
-
-    model_config = ConfigDict(extra="forbid")
 
     user_ids: list[Key]
     percent: int = Field(100, description="Percentage of the unassigned images.")

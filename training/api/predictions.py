@@ -11,6 +11,7 @@ from ninja import Field, Router, Schema
 from exeml_site.lib.outages.database import release_connection
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.problems import Problem
 from projects.models import Project, Role, Scope
 from training.api.services import SERVICE, get_service
@@ -23,7 +24,7 @@ router = Router(tags=["Services"])
 TITLES = {429: "Too many calls", 503: "Not possible now"}
 
 
-class Verdict(Schema):
+class Verdict(Body):
     request_id: UUID = Field(description="Of an answer with `is_collected` true.")
     is_right: bool
     correct_labels: list[str] = Field([], description="Where the answer was wrong and they are known.")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from projects.models import AccessToken, AuditEvent, IdempotentCall, Membership, Project, Role
@@ -244,3 +245,20 @@ def test_a_refused_call_is_not_kept_and_one_under_way_is_not_repeated(alice: Api
     assert (waiting.status_code, waiting["Retry-After"]) == (409, "1")
     IdempotentCall.objects.update(created_at=timezone.now() - timedelta(minutes=6))
     assert alice.post("/projects", new_project(name="tulips"), **key).status_code == 200
+
+
+# --- Names that are not known ---
+
+
+def test_a_field_of_a_body_or_of_a_form_that_is_not_known_is_refused(alice: ApiClient) -> None:
+    project = make_project()
+    answer = alice.post("/projects", new_project(multi_label=True))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "multi_label")
+    for path, fields in {"images": {"lable": "roses"}, "imports": {"exsting": "add"}}.items():
+        answer = alice.upload(f"/projects/{project.pk}/{path}", **fields)
+        (name,) = fields
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, name)
+        assert "There is no such field" in answer.json()["detail"]
+    answer = alice.upload(f"/projects/{project.pk}/images", [SimpleUploadedFile("a.png", b"x")], name="file")
+    assert answer.status_code == 422 and "There are label, folders, files." in answer.json()["detail"]
+    assert Project.objects.count() == 1

@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from projects.models import AuditEvent, Membership, Role, Webhook
+from projects.models import AccessToken, AuditEvent, Membership, Role, Webhook
+from projects.sign_in import service_accounts
 from tests.factories import make_project, make_team, make_user
 from tests.projects.api.callers import ApiClient
 
@@ -18,20 +19,20 @@ pytestmark = pytest.mark.django_db
 
 
 @contextmanager
-def deleted_before(rows: Any, statement: str) -> Iterator[None]:
-    """Another person deletes these rows just before the first statement that begins so."""
+def meanwhile(change: Callable[[], Any], before: str) -> Iterator[None]:
+    """Another person makes the change just before the first statement that begins so."""
     is_done = False
 
     def execute(run: Callable[..., Any], sql: str, *arguments: Any) -> Any:
         nonlocal is_done
-        if sql.startswith(statement) and not is_done:
+        if sql.startswith(before) and not is_done:
             is_done = True
-            rows.delete()
+            change()
         return run(sql, *arguments)
 
     with connection.execute_wrapper(execute):
         yield
-    assert is_done, f"there is no statement {statement}"
+    assert is_done, f"there is no statement {before}"
 
 
 def webhook() -> Webhook:
@@ -52,7 +53,7 @@ def webhook() -> Webhook:
 def test_a_webhook(method: str, path: str, body: Any, statement: str) -> None:
     one = webhook()
     alice = ApiClient(make_user("alice"))
-    with deleted_before(Webhook.objects.filter(pk=one.pk), statement):
+    with meanwhile(Webhook.objects.filter(pk=one.pk).delete, statement):
         answer = alice.call(method, f"/projects/{one.project_id}/webhooks/{one.pk}{path}", body)
     if method == "DELETE":
         assert answer.status_code == 204
@@ -66,10 +67,19 @@ def test_a_member() -> None:
     team = make_team()
     bob = Membership.objects.get(team=team, user=make_user("bob"))
     alice = ApiClient(make_user("alice"))
-    with deleted_before(Membership.objects.filter(pk=bob.pk), "SAVEPOINT"):
+    with meanwhile(Membership.objects.filter(pk=bob.pk).delete, "SAVEPOINT"):
         answer = alice.patch(f"/teams/{team.pk}/members/{bob.user_id}", {"role": "viewer"})
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:exeml:problem:not-found")
     assert not AuditEvent.objects.filter(kind="member.role-changed").exists()
+
+
+def test_a_service_account() -> None:
+    team, alice = make_team(), make_user("alice")
+    account = service_accounts.create(team, "nightly", Role.LABELER, by=alice)
+    program = ApiClient(alice)
+    with meanwhile(lambda: service_accounts.delete(account, by=alice), "SAVEPOINT"):
+        answer = program.post(f"/teams/{team.pk}/service-accounts/{account.pk}/tokens", {"name": "night"})
+    assert answer.status_code == 404 and not AccessToken.objects.filter(user=account.user).exists()
 
 
 def test_the_caller_itself_leaves_the_team() -> None:
@@ -77,7 +87,7 @@ def test_the_caller_itself_leaves_the_team() -> None:
     bob = make_user("bob")
     program = ApiClient(bob)
     membership = Membership.objects.filter(team=team, user=bob)
-    with deleted_before(membership, 'SELECT "projects_membership"'):
+    with meanwhile(membership.delete, 'SELECT "projects_membership"'):
         answer = program.get(f"/teams/{team.pk}")
     assert answer.status_code == 404
 
@@ -85,7 +95,7 @@ def test_the_caller_itself_leaves_the_team() -> None:
 def test_pages_answer_so_too(alice: Client) -> None:
     one = webhook()
     alice.raise_request_exception = False
-    with deleted_before(Webhook.objects.filter(pk=one.pk), "SAVEPOINT"):
+    with meanwhile(Webhook.objects.filter(pk=one.pk).delete, "SAVEPOINT"):
         answer = alice.post(f"/teams/{one.team_id}/webhooks/{one.pk}/secret/")
     assert answer.status_code == 404
     assert Membership.objects.get(user__username="alice").role == Role.MANAGER
