@@ -305,6 +305,7 @@ EXEML_MAX_IMPORT_GB = env_int("EXEML_MAX_IMPORT_GB", 50, minimum=1)
 MAX_REQUEST_BYTES = EXEML_MAX_IMPORT_GB * 1024**3 + 1024**2  # a batch comes in one request
 EXEML_SOURCE_ROOTS = source_roots(env_list("EXEML_SOURCE_ROOTS", ""))
 EXEML_WEBHOOK_ALLOW = webhook_allowance("EXEML_WEBHOOK_ALLOW")
+EXEML_API_CALLS_PER_MINUTE = env_int("EXEML_API_CALLS_PER_MINUTE", 6000)  # of a token; 0: no limit
 EXEML_METRICS_TOKEN = os.environ.get("EXEML_METRICS_TOKEN") or ""
 RQ_API_TOKEN = EXEML_METRICS_TOKEN  # protects /admin/rq/metrics, the queue metrics
 EXEML_CACHE_GB = env_int("EXEML_CACHE_GB", 20, minimum=1)  # copies of files of a remote storage

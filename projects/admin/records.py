@@ -90,11 +90,11 @@ class RaisedAlarmAdmin(ReadOnlyAdmin):
 class MailNoticeAdmin(ReadOnlyAdmin):
     """What was mailed to people, and what waits."""
 
-    list_display = ["created_at", "user", "kind", "project", "mailed_at"]
+    list_display = ["created_at", "user", "kind", "project", "team", "mailed_at"]
     list_display_links = ["created_at"]
     list_filter = ["kind"]
     search_fields = ["user__username", "project__name", "source"]
-    list_select_related = ["user", "project"]
+    list_select_related = ["user", "project", "team"]
 
 
 @admin.register(MutedNotice)

@@ -15,6 +15,7 @@ from exeml_site.lib.errors import Refused
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
 from projects.api.core.body import Body
+from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
 from projects.api.core.pages import PageParams, page_of, slice_of
 from projects.datasets import compare
@@ -29,14 +30,7 @@ from projects.models import DatasetVersion, Project, Role, Scope, Split
 router = Router(tags=["Dataset versions"])
 VERSIONS = "/projects/{int:project_id}/dataset-versions"
 VERSION = VERSIONS + "/{dataset_name}"
-MANIFEST = {
-    "responses": {
-        200: {
-            "description": "JSON Lines, in the format of ModelArts.",
-            "content": {"text/plain": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    }
-}
+MANIFEST = file_answer("text/plain", description="JSON Lines, in the format of ModelArts.")
 DifferenceKind = StrEnum("DifferenceKind", list(compare.DIFFERENCE_KINDS))  # type: ignore[misc]
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
 from projects.api.core.body import Body
+from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
 from projects.api.core.image_selection import (
     ImageListParams,
@@ -258,14 +259,7 @@ def delete_image(request: ApiRequest, project: Project, image_id: int) -> None:
     actions.delete_images(project, [find_image(project, image_id).pk], request.user)
 
 
-def _file_answer(*media_types: str) -> dict[str, Any]:
-    """The OpenAPI entry of an answer that is a file."""
-    schema = {"schema": {"type": "string", "format": "binary"}}
-    content = dict.fromkeys(media_types, schema)
-    return {"responses": {200: {"description": "The file.", "content": content}}}
-
-
-@router.get("/projects/{int:project_id}/images/{int:image_id}/file", openapi_extra=_file_answer("image/*"))
+@router.get("/projects/{int:project_id}/images/{int:image_id}/file", openapi_extra=file_answer("image/*"))
 @project_call(Role.VIEWER, Scope.READ)
 def show_image_file(
     request: ApiRequest, project: Project, image_id: int, original: bool = False
@@ -279,7 +273,7 @@ def show_image_file(
 
 
 @router.get(
-    "/projects/{int:project_id}/images/{int:image_id}/thumbnail", openapi_extra=_file_answer("image/webp")
+    "/projects/{int:project_id}/images/{int:image_id}/thumbnail", openapi_extra=file_answer("image/webp")
 )
 @project_call(Role.VIEWER, Scope.READ)
 def show_image_thumbnail(request: ApiRequest, project: Project, image_id: int) -> HttpResponseBase:

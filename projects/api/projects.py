@@ -8,7 +8,7 @@ from ninja import Field, Query, Router, Schema
 
 from exeml_site.lib.http import Access
 from projects.api.core import problems
-from projects.api.core.access import ApiRequest, account_call, admit, project_call
+from projects.api.core.access import ApiRequest, account_call, admit, open_projects, project_call
 from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.pages import Key, PageParams, page_of
@@ -70,9 +70,7 @@ def list_projects(
     request: ApiRequest, params: Query[PageParams], team_id: Key | None = None, search: str = ""
 ) -> ProjectPage:
     """The projects of all your teams, or of one, the newest first. `search`: words of name or description."""
-    projects = Project.objects.visible_to(request.user)
-    if not request.auth.has_second_factor:
-        projects = projects.exclude(team__second_factor_required=True)
+    projects = open_projects(request)
     if team_id is not None:
         projects = projects.filter(team_id=team_id)
     matching = project_list.search_projects(projects, search).select_related("created_by")

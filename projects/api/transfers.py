@@ -16,11 +16,18 @@ from ninja.files import UploadedFile
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
 from projects.api.core.body import Body, check_form
+from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
+from projects.api.core.image_selection import ImageFilter, check_names, query_of
 from projects.api.core.pages import PageParams, page_of
 from projects.forms.import_review import ImportReviewForm
-from projects.forms.transfers import EXISTING_CHOICES, TESTS_CHOICES, ExportForm, ImportForm
-from projects.images.query import FILTERS, Query, matching_ids
+from projects.forms.transfers import (
+    EXISTING_CHOICES,
+    TESTS_CHOICES,
+    DataSourceForm,
+    ExportForm,
+    ImportForm,
+)
 from projects.models import DataSource, Project, RejectedFile, Role, Scope, Transfer
 from projects.transfers import data_source, imports
 from projects.transfers.export import CONTENT_TYPES, ExportFormat
@@ -32,22 +39,10 @@ from projects.transfers.texts.reasons import translated
 router = Router(tags=["Imports and exports"])
 IMPORTS = "/projects/{int:project_id}/imports"
 IMPORT = IMPORTS + "/{int:transfer_id}"
+SOURCE = "/projects/{int:project_id}/data-source"
 NO_FILES: list[UploadedFile] = []
-BINARY = {"schema": {"type": "string", "format": "binary"}}
+NO_SOURCE = "The project has no data source. A Manager chooses it."
 EXPORT_TYPES = sorted({"application/zip", *CONTENT_TYPES.values()})
-EXPORTED = {
-    "parameters": [
-        {
-            "in": "query",
-            "name": name,
-            "required": False,
-            "schema": {"type": "string"},
-            "description": "A filter, as in the address of Label Data.",
-        }
-        for name in ("tab", *FILTERS)
-    ],
-    "responses": {200: {"description": "The file.", "content": dict.fromkeys(EXPORT_TYPES, BINARY)}},
-}
 
 
 class ReviewField(Schema):
@@ -173,6 +168,33 @@ class RefusedFilePage(Schema):
     next: str | None
 
 
+class DataSourceOut(Schema):
+    """The folder of the server, or the prefix of S3, that the project imports from."""
+
+    address: str
+    has_folder_labels: bool = Field(description="The folder of an image is its label.")
+    chosen_by: str | None
+    synchronized_at: datetime | None
+
+    @classmethod
+    def of(cls, source: DataSource) -> DataSourceOut:
+        same = ("address", "has_folder_labels", "synchronized_at")
+        return cls(
+            chosen_by=source.chosen_by.get_username() if source.chosen_by else None,
+            **{name: getattr(source, name) for name in same},
+        )
+
+
+class DataSourceChoice(Body):
+    address: str = Field(description="Below one of the locations that operators allow.")
+    has_folder_labels: bool = Field(False, description="The folder of an image is its label.")
+
+
+class ChosenDataSource(Schema):
+    data_source: DataSourceOut
+    started_import: TransferDetail = Field(description="It reads the data source.")
+
+
 class TakenBack(Schema):
     image_count: int = Field(description="The images that were moved to the bin.")
 
@@ -238,7 +260,7 @@ def _synchronize(request: ApiRequest, project: Project) -> Transfer:
     """Raises Problem."""
     source = DataSource.objects.filter(project=project).first()
     if source is None:
-        raise problems.invalid_field("source", "The project has no data source. A Manager chooses it.")
+        raise problems.invalid_field("source", NO_SOURCE)
     try:
         data_source.check_address(source.address)
     except ValidationError as refusal:
@@ -322,34 +344,53 @@ def _review_fields(form: BaseForm) -> list[ReviewField]:
     ]
 
 
+# --- Data source ---
+
+
+@router.get(SOURCE, response=DataSourceOut)
+@project_call(Role.VIEWER, Scope.READ)
+def show_data_source(request: ApiRequest, project: Project) -> DataSourceOut:
+    """The data source of a project; 404 where none is chosen."""
+    source = DataSource.objects.filter(project=project).select_related("chosen_by").first()
+    if source is None:
+        raise problems.not_found(NO_SOURCE)
+    return DataSourceOut.of(source)
+
+
+@router.put(SOURCE, response=ChosenDataSource)
+@project_call(Role.MANAGER, Scope.ADMIN)
+@once
+def choose_data_source(request: ApiRequest, project: Project, body: DataSourceChoice) -> ChosenDataSource:
+    """Choose the data source, and begin to import from it. `start_import` with `source` reads it again."""
+    form = DataSourceForm(body.dict())
+    if not form.is_valid():
+        raise problems.of_form(form)
+    source = data_source.set_source(project, **form.cleaned_data, by=request.user)
+    transfer = imports.synchronize(source, request.user)
+    return ChosenDataSource(data_source=DataSourceOut.of(source), started_import=_answer(transfer))
+
+
 # --- Export ---
 
 
-@router.get("/projects/{int:project_id}/export", openapi_extra=EXPORTED)
+class ExportParams(ImageFilter):
+    """The filters of Label Data choose the images; by default all but those in the bin."""
+
+    format: str = Field(ExportFormat.ARCHIVE.value, json_schema_extra={"enum": list(ExportFormat.values)})
+
+
+@router.get("/projects/{int:project_id}/export", openapi_extra=file_answer(*EXPORT_TYPES))
 @project_call(Role.VIEWER, Scope.READ)
 def export_images(
-    request: ApiRequest, project: Project, format: str = ExportFormat.ARCHIVE.value
+    request: ApiRequest, project: Project, params: QueryString[ExportParams]
 ) -> HttpResponseBase:
-    """A file of images and labels, made while it is sent: by default all images but those in the bin.
-
-    `format`: archive, folders, texts, manifest or table. The filters of Label Data choose the images.
-    """
-    form = ExportForm({"format": format})
+    """A file of images and labels, made while it is sent."""
+    check_names(request, ExportParams)
+    form = ExportForm({"format": params.format})
     if not form.is_valid():
         raise problems.of_form(form)
-    ids = matching_ids(project, _filters(request), request.user)
-    return export_response(project, ids, ExportFormat(form.cleaned_data["format"]))
-
-
-def _filters(request: ApiRequest) -> dict[str, str]:
-    """The filters of Label Data in the address. Raises Problem for one that the page would ignore."""
-    filters = {name: text for name, text in request.GET.dict().items() if name != "format"}
-    query = Query.from_address(filters)
-    for name, text in filters.items():
-        if name not in ("tab", *FILTERS):
-            raise problems.invalid_field(name, f"There is no such filter. There are {', '.join(FILTERS)}.")
-        if text and (getattr(query, name) in (None, "", False) or (name == "tab" and query.tab != text)):
-            raise problems.invalid_field(name, "This value cannot be used.")
+    query = query_of(params)
     if query.tab == "bin":
         raise problems.invalid_field("tab", "Images in the bin are not exported.")
-    return {"tab": "all", **filters}
+    ids = list(query.images(project, request.user).order_by().values_list("pk", flat=True))
+    return export_response(project, ids, ExportFormat(form.cleaned_data["format"]))

@@ -1,6 +1,8 @@
-"""What is to be done in a project: possible issues of its images, and who labels which of them."""
+"""What is to be done in a project: possible issues of its images, who labels which, and the review."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from django.contrib.auth.models import User
 from ninja import Field, Router, Schema
@@ -9,9 +11,12 @@ from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
 from projects.api.core.body import Body
 from projects.api.core.idempotency import once
+from projects.api.core.image_selection import ImageSelection, selected
 from projects.api.core.pages import Key
-from projects.collaboration import assignments
-from projects.forms.people import AssignForm
+from projects.api.images import ActionOut
+from projects.collaboration import assignments, review
+from projects.forms.label_data import ImagesForm
+from projects.forms.people import AssignForm, ReviewForm
 from projects.models import Project, Role, Scope
 from projects.quality.findings import IssueCount, LabelBalance, issue_counts, label_balance
 
@@ -77,6 +82,12 @@ class AssignmentCreation(Body):
     percent: int = Field(100, description="Percentage of the unassigned images.")
 
 
+class ReviewIn(ImageSelection):
+    """Either `image_ids` or `filter`, and whether their labels are right."""
+
+    verdict: Literal["confirm", "reject"] = Field(description="Rejected images lose their labels.")
+
+
 class AssignedOut(Schema):
     assigned_count: int
 
@@ -137,3 +148,19 @@ def delete_assignments(request: ApiRequest, project: Project, user_id: int) -> U
     if user is None:
         raise problems.not_found("Nothing in this project is assigned to this person.")
     return UnassignedOut(unassigned_count=assignments.unassign(project, user))
+
+
+@router.post("/projects/{int:project_id}/review", response=ActionOut)
+@project_call(Role.REVIEWER, Scope.LABEL)
+def review_images(request: ApiRequest, project: Project, body: ReviewIn) -> ActionOut:
+    """Confirm or reject the labels of images, as a Reviewer does on Label Data. Rejecting can be undone."""
+    images = selected(ImagesForm, request, project, body)["images"]
+    data = {"matching": "on", "count": len(images), "verdict": body.verdict}
+    form = ReviewForm(data, matching_ids=lambda: images)
+    if not form.is_valid():
+        raise problems.of_form(form)
+    if form.cleaned_data["verdict"] == "confirm":
+        confirmed, _ = review.confirm(project, form.cleaned_data["images"], request.user)
+        return ActionOut(event_id=None, changed_count=confirmed)
+    event, _ = review.reject(project, form.cleaned_data["images"], request.user)
+    return ActionOut.of(event)

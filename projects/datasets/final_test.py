@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from django.utils.translation import gettext
+
 from projects.datasets import publish, readiness
 from projects.datasets.split import LabeledImage
 from projects.models import DatasetVersion, Image, Label, Project, Split
@@ -37,6 +39,16 @@ class ChosenImages:
     trained: int
     available: int
 
+    @property
+    def why_nothing(self) -> str:
+        """Why none was chosen, as a sentence."""
+        if not self.available:
+            return gettext(
+                "Every labeled image was used for training by an earlier version. Add new images, or also "
+                "take images that earlier versions were trained on."
+            )
+        return gettext("No image can be kept: every label needs five images for training and validation.")
+
 
 def tests_of_labels(project: Project) -> list[LabelTests]:
     """The numbers of each label, in the order of the labels."""
@@ -47,6 +59,11 @@ def tests_of_labels(project: Project) -> list[LabelTests]:
 
 def count_test_images(project: Project) -> int:
     return Image.objects.alive().filter(project=project, split=Split.TEST).count()
+
+
+def count_labeled(project: Project) -> int:
+    """Labeled images that are no test images."""
+    return Image.objects.labeled().filter(project=project).exclude(split=Split.TEST).count()
 
 
 def trained_image_ids(project: Project) -> set[int]:

@@ -22,7 +22,7 @@ from django.utils.translation import gettext
 from exeml_site.lib import storage
 from exeml_site.lib.bulk import CHUNK_SIZE
 from exeml_site.lib.errors import Refused
-from projects import webhooks
+from projects import audit, webhooks
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.datasets.groups import bound_images, never_split_report
@@ -58,15 +58,17 @@ def publish_as(project: Project, name: str, ratio: Decimal, *, by: User) -> Data
     except IntegrityError:
         raise DatasetNameTaken(name) from None
     try:
-        publish(version)
+        publish(version, by=by)
     except BaseException:
         version.delete()
         raise
     return version
 
 
-def publish(dataset_version: DatasetVersion) -> None:
+def publish(dataset_version: DatasetVersion, *, by: User | None = None) -> None:
     """Publish the reserved version: split every image, write the manifest, count. A second call does nothing.
+
+    The audit log has a publication that a person asked for (`by`); that of a training belongs to its start.
 
     Images of the test split stay in it; images that are never split from them, and new duplicates of them,
     join it.
@@ -77,10 +79,10 @@ def publish(dataset_version: DatasetVersion) -> None:
     dataset_version.refresh_from_db()
     while not dataset_version.is_published:
         with _draft(dataset_version) as draft:
-            _publish(dataset_version, draft)
+            _publish(dataset_version, draft, by)
 
 
-def _publish(version: DatasetVersion, draft: Draft) -> None:
+def _publish(version: DatasetVersion, draft: Draft, by: User | None = None) -> None:
     """Publish `draft`, unless the stored splits changed since it was made.
 
     The splits are stored in short transactions before the last one, which sees that nobody changed them.
@@ -101,6 +103,14 @@ def _publish(version: DatasetVersion, draft: Draft) -> None:
         version.published_at = timezone.now()
         version.save()
         _raise_published(project, version)
+        if by is not None:
+            audit.record(
+                audit.Kind.DATASET_PUBLISHED,
+                project=project,
+                target=version,
+                by=by,
+                images=version.image_count,
+            )
 
 
 def _raise_published(project: Project, version: DatasetVersion) -> None:

@@ -157,8 +157,8 @@ def store_image(project: Project, name: str, content: bytes, source: str = "") -
 def _pool(is_small: bool) -> ThreadPoolExecutor:
     """Pillow releases the GIL while decoding. `images.decode` admits two pictures at once.
 
-    The threads of small files wait for the disk or for S3: 1,000 files of 100 bytes are on a disk after 3 s with
-    two threads, after 1 s with eight.
+    The threads of small files wait for the disk or for S3: 1,000 files of 100 bytes are on a disk after 3 s
+    with two threads, after 1 s with eight.
     """
     return ThreadPoolExecutor(8 if is_small else 2, thread_name_prefix="store")
 

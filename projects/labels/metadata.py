@@ -20,7 +20,9 @@ from django.utils.translation import gettext
 
 from exeml_site.lib.bulk import chunks
 from exeml_site.lib.display import count
+from exeml_site.lib.errors import Refused
 from exeml_site.lib.text import without_hidden
+from projects import audit
 from projects.labels import parts
 from projects.labels.annotations import (
     change_entry,
@@ -33,6 +35,10 @@ from projects.models import Image, LabelEvent, MetadataColumn, MetadataValue, Pr
 from projects.models.metadata import MAX_COLUMN_NAME, MAX_COLUMNS, MAX_VALUE
 
 Values = Mapping[str, str]  # column → value
+
+
+class ColumnRefused(Refused):
+    """The column cannot be removed; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +200,21 @@ def write_values(
     if any(not after for row in changes.values() for _, after in row.values()) or not rows:
         remove_empty_columns(project)
     return changes
+
+
+def remove_column(column: MetadataColumn, by: User | None) -> LabelEvent | None:
+    """Remove a column with its values from all images outside the bin; None where none had a value.
+
+    Raises ColumnRefused for a column that is never split.
+    """
+    if column.is_never_split:
+        sentence = gettext("“%(column)s” is never split. Allow splitting it, then remove it.")
+        raise ColumnRefused(sentence % {"column": column})
+    images = column.values.filter(image__deleted_at=None).values_list("image", flat=True)
+    event = set_values(column.project, images, {column.name: ""}, by)
+    audit.record(audit.Kind.COLUMN_REMOVED, project=column.project, target=column.name)
+    remove_empty_columns(column.project)
+    return event
 
 
 def remove_empty_columns(project: Project | None = None) -> None:

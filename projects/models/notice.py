@@ -8,12 +8,14 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from projects.models.project import Project
+from projects.models.team import Team
 
 
 class NoticeKind(models.TextChoices):
     TRAINING = "training", gettext_lazy("A training that I started has ended")
     ASSIGNED = "assigned", gettext_lazy("Somebody assigned images to me")
     REVIEW = "review", gettext_lazy("Two opinions differ in a project that I review")
+    WEBHOOK = "webhook", gettext_lazy("A webhook of a team that I manage was turned off by itself")
 
 
 class MutedNotice(models.Model):
@@ -35,14 +37,22 @@ class MailNotice(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notices")
     kind = models.CharField(max_length=8, choices=NoticeKind.choices)
     source = models.CharField(max_length=100)
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="notices")
+    project = models.ForeignKey(
+        Project, on_delete=models.CASCADE, null=True, blank=True, related_name="notices"
+    )  # None: about a team, for its managers
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, null=True, blank=True, related_name="notices")
     data = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
     mailed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["pk"]
-        constraints = [models.UniqueConstraint(fields=["user", "source"], name="one_notice_per_source")]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "source"], name="one_notice_per_source"),
+            models.CheckConstraint(
+                condition=models.Q(project=None) ^ models.Q(team=None), name="notice_of_a_project_or_team"
+            ),
+        ]
         indexes = [
             models.Index(fields=["created_at"], name="unmailed_notices", condition=models.Q(mailed_at=None))
         ]

@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext, ngettext
 
 from exeml_site.lib.display import count
-from projects.models import ChosenLanguage, MailNotice, NoticeKind, Project
+from projects.models import ChosenLanguage, MailNotice, Membership, NoticeKind, Project, Role
 from projects.notices.notices import is_mail_set_up
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def send() -> None:
     newest = waiting.order_by().values_list("user").annotate(newest=Max("created_at"))
     settled = [user for user, at in newest if at <= now - GATHERED]
     by_user: dict[int, list[MailNotice]] = defaultdict(list)
-    for notice in waiting.filter(user__in=settled).select_related("user", "project"):
+    for notice in waiting.filter(user__in=settled).select_related("user", "project", "team"):
         by_user[notice.user_id].append(notice)
     for found in by_user.values():
         try:
@@ -57,9 +57,7 @@ def _mail(user: User, waiting: Sequence[MailNotice]) -> None:
         for notice in waiting
         if MailNotice.objects.filter(pk=notice.pk, mailed_at=None).update(mailed_at=now)
     ]
-    visible = Project.objects.visible_to(user)
-    allowed = set(visible.filter(pk__in={each.project_id for each in taken}).values_list("pk", flat=True))
-    told = [notice for notice in taken if notice.project_id in allowed]  # somebody may have left the team
+    told = _still_allowed(user, taken)
     if not told or not user.is_active or not user.email:
         return
     chosen = ChosenLanguage.objects.filter(user=user).first()
@@ -76,6 +74,15 @@ def _mail(user: User, waiting: Sequence[MailNotice]) -> None:
             raise
 
 
+def _still_allowed(user: User, found: Sequence[MailNotice]) -> list[MailNotice]:
+    """Those of projects that the person sees, and of teams that they manage. They may have left a team."""
+    visible = Project.objects.visible_to(user).filter(pk__in={notice.project_id for notice in found})
+    managed = Membership.objects.filter(user=user, role__gte=Role.MANAGER)
+    projects = set(visible.values_list("pk", flat=True))
+    teams = set(managed.values_list("team", flat=True))
+    return [notice for notice in found if notice.project_id in projects or notice.team_id in teams]
+
+
 def _subject(number: int) -> str:
     sentence = ngettext("%(number)s notice of exeml", "%(number)s notices of exeml", number)
     return sentence % {"number": count(number)}
@@ -83,7 +90,13 @@ def _subject(number: int) -> str:
 
 def _text(notice: MailNotice) -> tuple[str, str, str]:
     """What happened, more about it, and a link."""
-    data, project = notice.data, notice.project.name
+    data = notice.data
+    if notice.team is not None:
+        names = {"webhook": data["webhook"], "team": notice.team.name}
+        title = gettext("The webhook %(webhook)s of %(team)s was turned off.") % names
+        return title, gettext(data["cause"]), _link("show_webhook", notice.team_id, data["id"])
+    assert notice.project is not None
+    project = notice.project.name
     if notice.kind == NoticeKind.TRAINING:
         title = gettext("%(version)s of %(project)s: %(status)s") % {
             "version": data["version"],

@@ -10,22 +10,26 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from projects.models import MailNotice, MutedNotice, NoticeKind, Project
+from projects.models import MailNotice, MutedNotice, NoticeKind, Project, Team
 
 
 def is_mail_set_up() -> bool:
     return bool(settings.MAIL)
 
 
-def add(kind: NoticeKind, people: Iterable[User], project: Project, source: str, **data: Any) -> None:
-    """Add a notice for each of these people who wants it and can get mail; once for a source."""
+def add(kind: NoticeKind, people: Iterable[User], about: Project | Team, source: str, **data: Any) -> None:
+    """Add a notice for each of these people who wants it and can get mail; once for a source.
+
+    One about a team is mailed to managers alone.
+    """
     if not is_mail_set_up():
         return
     now = timezone.now()
+    subject = {"project": about} if isinstance(about, Project) else {"team": about}
     muted = set(MutedNotice.objects.filter(kind=kind).values_list("user_id", flat=True))
     MailNotice.objects.bulk_create(
         [
-            MailNotice(user=person, kind=kind, project=project, source=source, data=data, created_at=now)
+            MailNotice(user=person, kind=kind, source=source, data=data, created_at=now, **subject)
             for person in people
             if person.is_active and person.email and person.pk not in muted
         ],

@@ -30,6 +30,7 @@ EVERYWHERE = {
 # Read by web servers only: compared among machines that have one.
 OF_WEB_SERVERS = {
     "EXEML_ALLOWED_HOSTS",
+    "EXEML_API_CALLS_PER_MINUTE",
     "EXEML_HSTS_PRELOAD",
     "EXEML_HSTS_SUBDOMAINS",
     "EXEML_HTTPS",

@@ -15,7 +15,7 @@ from projects.datasets import final_test as test_images
 from projects.forms.final_test import FinalTestForm, SplitForm
 from projects.labels import image_splits
 from projects.labels.event_text import describe_split_change
-from projects.models import Image, LabelEvent, Project, Role, Split
+from projects.models import LabelEvent, Project, Role, Split
 from projects.views.label_data import (
     Notice,
     first_error,
@@ -51,21 +51,21 @@ def set_split(request: PageRequest, project: Project) -> HttpResponse:
 @require_safe
 def final_test(request: PageRequest, project: Project) -> HttpResponse:
     """The test images of each label."""
-    return _page(request, project, FinalTestForm(labeled=_count_labeled(project)))
+    return _page(request, project, FinalTestForm(labeled=test_images.count_labeled(project)))
 
 
 @project_page(Role.LABELER)
 @require_POST
 def keep_for_test(request: PageRequest, project: Project) -> HttpResponse:
     """Keep a number or a share of the labeled images for a final test."""
-    form = FinalTestForm(request.POST, labeled=_count_labeled(project))
+    form = FinalTestForm(request.POST, labeled=test_images.count_labeled(project))
     if not form.is_valid():
         return _page(request, project, form, 422)
     wanted, takes_trained = form.cleaned_data["amount"], form.cleaned_data["takes_trained"]
     choice = test_images.choose(project, wanted, takes_trained=takes_trained)
     event = image_splits.keep_as_test(project, choice.images, request.user)
     if event is None:
-        form.add_error("amount", _why_nothing(choice))
+        form.add_error("amount", choice.why_nothing)
         return _page(request, project, form, 422)
     sentences = [_notice_text(event, choice.images), gettext("You can undo this in the History.")]
     if len(choice.images) < wanted:
@@ -73,11 +73,6 @@ def keep_for_test(request: PageRequest, project: Project) -> HttpResponse:
         sentences.append(only % {"kept": count(len(choice.images)), "wanted": count(wanted)})
     messages.success(request, " ".join(sentences))
     return redirect_to(request, reverse("final_test", args=[project.pk]))
-
-
-def _count_labeled(project: Project) -> int:
-    """Labeled images that are no test images."""
-    return Image.objects.labeled().filter(project=project).exclude(split=Split.TEST).count()
 
 
 def _page(request: PageRequest, project: Project, form: FinalTestForm, status: int = 200) -> HttpResponse:
@@ -90,15 +85,6 @@ def _page(request: PageRequest, project: Project, form: FinalTestForm, status: i
         "can_label": request.membership.role >= Role.LABELER,
     }
     return page(request, PAGE, context, status=status)
-
-
-def _why_nothing(choice: test_images.ChosenImages) -> str:
-    if not choice.available:
-        return gettext(
-            "Every labeled image was used for training by an earlier version. Add new images, or also take"
-            " images that earlier versions were trained on."
-        )
-    return gettext("No image can be kept: every label needs five images for training and validation.")
 
 
 def _notice_text(event: LabelEvent, asked: list[int]) -> str:

@@ -14,7 +14,6 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to
-from projects import audit
 from projects.access import PageRequest, project_page
 from projects.datasets.never_split import effect_of, set_never_split
 from projects.forms.metadata import MetadataForm
@@ -94,19 +93,16 @@ def never_split(request: PageRequest, project: Project, column_id: int) -> HttpR
 def remove_column(request: PageRequest, project: Project, column_id: int) -> HttpResponse:
     """Remove a column with its values from all images outside the bin; the history takes it back."""
     column = get_object_or_404(MetadataColumn, project=project, pk=column_id)
-    if column.is_never_split:
-        sentence = gettext("“%(column)s” is never split. Allow splitting it, then remove it.")
-        messages.error(request, sentence % {"column": column})
+    try:
+        event = metadata.remove_column(column, request.user)
+    except metadata.ColumnRefused as refused:
+        messages.error(request, str(refused))
     else:
-        images = column.values.filter(image__deleted_at=None).values_list("image", flat=True)
-        event = metadata.set_values(project, images, {column.name: ""}, request.user)
-        audit.record(audit.Kind.COLUMN_REMOVED, project=project, target=column.name)
         message = gettext("Removed.")
         if event:
             undo = gettext("You can undo this in the History.")
             message = f"{with_full_stop(describe_event(event))} {undo}"
         messages.success(request, message)
-        metadata.remove_empty_columns(project)
     return redirect_to(request, reverse("metadata_columns", args=[project.pk]))
 
 

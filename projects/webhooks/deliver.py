@@ -21,7 +21,8 @@ from django.utils.translation import gettext_noop
 from exeml_site.lib.display import iso_utc
 from exeml_site.sign_in.secret_text import SecretUnreadable
 from projects import audit
-from projects.models import Webhook, WebhookDelivery
+from projects.models import Membership, NoticeKind, Role, Webhook, WebhookDelivery
+from projects.notices import notices
 from projects.webhooks import events
 from projects.webhooks.post import ReceiverAnswer, post
 from projects.webhooks.signature import signed_headers
@@ -150,12 +151,24 @@ def _note_failure(webhook: Webhook, answer: ReceiverAnswer) -> None:
 
 def _turn_off(webhook: Webhook, cause: str) -> None:
     changes: dict[str, Any] = {"is_on": False, "off_cause": cause, "off_at": timezone.now()}
-    if Webhook.objects.filter(pk=webhook.pk, is_on=True).update(**changes):
+    with transaction.atomic():
+        if not Webhook.objects.filter(pk=webhook.pk, is_on=True).update(**changes):
+            return
         audit.record(
             audit.Kind.WEBHOOK_OFF,
             team=webhook.team,
             project=webhook.project,
             target=webhook.origin,
+            cause=cause,
+        )
+        managers = Membership.objects.people().filter(team=webhook.team_id, role__gte=Role.MANAGER)
+        notices.add(
+            NoticeKind.WEBHOOK,
+            [member.user for member in managers.select_related("user")],
+            webhook.team,
+            f"webhook {webhook.pk} {changes['off_at'].isoformat()}",
+            webhook=webhook.origin,
+            id=webhook.pk,
             cause=cause,
         )
 

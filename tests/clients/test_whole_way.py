@@ -30,7 +30,7 @@ from django.contrib.auth.models import User
 from projects.models import Membership, Role, Scope, Team
 from projects.sign_in import access_tokens
 tokens = {}
-for name in ("curl", "python", "cli"):
+for name in ("curl", "python", "cli", "generated"):
     user, team = User.objects.create_user(name), Team.objects.create(name=name)
     Membership.objects.create(team=team, user=user, role=Role.MANAGER)
     tokens[name] = access_tokens.create(user, name, Scope.values, by=user)[1].plain
@@ -40,7 +40,7 @@ print(json.dumps(tokens))
 
 @dataclass(frozen=True)
 class Place:
-    """A running product with an empty team and a token for each of the three ways."""
+    """A running product with an empty team and a token for each of the ways."""
 
     product: Product
     tokens: Mapping[str, str]
@@ -108,7 +108,7 @@ def run(place: Place, name: str, folder: Path, *command: str) -> str:
 
 def _run(place: Place, name: str, folder: Path, *command: str) -> str:
     environment = {
-        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(SOURCE),
         "HOME": str(folder),
         "EXEML_URL": place.product.url,
@@ -150,3 +150,13 @@ def test_command_line(place: Place, tmp_path: Path) -> None:
     assert re.search(r"unseen\.jpg +roses +", printed)
     stored = tmp_path / ".config" / "exeml" / "config.json"
     assert stored.stat().st_mode & 0o777 == 0o600
+
+
+def test_generated_client(place: Place, tmp_path: Path) -> None:
+    """The generator warns of nothing, and its functions alone go the whole way."""
+    section = "Generated clients"
+    program = f"{programs(section, 'sh')}\npython3 - <<'END'\n{programs(section, 'python')}\nEND"
+    printed = run(place, "generated", tmp_path, "bash", "-euo", "pipefail", "-c", program)
+    lines = printed.splitlines()
+    assert "20 labeled" in lines and lines[-1] == "roses"
+    assert any(line.startswith("MetricOut(") for line in lines), "the accuracy comes with its interval"

@@ -13,6 +13,7 @@ from ninja import Field, File, Form, Query, Router, Schema, UploadedFile
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
 from projects.api.core.body import check_form
+from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
 from projects.api.core.pages import PageParams, page_of
 from projects.models import Project, Role, Scope
@@ -104,12 +105,6 @@ class BatchReport(Schema):
     confusion: dict[str, Any] = Field(description="`labels` and `matrix`: true labels by predicted ones.")
 
 
-def _files_of(media_type: str) -> dict[str, Any]:
-    """The documentation of an answer that is a file."""
-    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    return {"responses": {200: {"content": content}}}
-
-
 # --- Operations ---
 
 
@@ -167,7 +162,7 @@ def delete_batch(request: ApiRequest, project: Project, service_id: UUID, batch_
         raise job.BatchRefused("The batch is active. Cancel it first.")
 
 
-@router.get(BATCH + "/results.csv", openapi_extra=_files_of("text/csv"))
+@router.get(BATCH + "/results.csv", openapi_extra=file_answer("text/csv"))
 @project_call(Role.VIEWER, Scope.READ)
 def download_batch_table(
     request: ApiRequest, project: Project, service_id: UUID, batch_id: int
@@ -176,7 +171,7 @@ def download_batch_table(
     return _download(_get_batch(project, service_id, batch_id), "results.csv")
 
 
-@router.get(BATCH + "/results.zip", openapi_extra=_files_of("application/zip"))
+@router.get(BATCH + "/results.zip", openapi_extra=file_answer("application/zip"))
 @project_call(Role.VIEWER, Scope.READ)
 def download_batch_archive(
     request: ApiRequest, project: Project, service_id: UUID, batch_id: int
@@ -197,7 +192,7 @@ def show_batch_report(
     return results.report(batch)
 
 
-@router.get(BATCH + "/mistakes/{int:line}", openapi_extra=_files_of("image/webp"))
+@router.get(BATCH + "/mistakes/{int:line}", openapi_extra=file_answer("image/webp"))
 @project_call(Role.VIEWER, Scope.READ)
 def show_batch_mistake(
     request: ApiRequest, project: Project, service_id: UUID, batch_id: int, line: int

@@ -7,6 +7,7 @@ headers, and the infer API, whose paths and answers stay as they are.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -35,7 +36,7 @@ Each operation names the scope and the role that it needs.
 values that cannot be accepted the field of each in `errors`.
 
 **Lists** come in pages: pass `next` of an answer as `cursor` of the next call. `fields` names the fields to
-answer, with commas.
+answer, with commas; the answer lacks all others, also those that its schema requires.
 
 **Caches.** Answers have an `ETag`; a call with `If-None-Match` is answered with 304 where nothing changed.
 
@@ -56,7 +57,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     422: ("InvalidFields", "Some values cannot be accepted; `errors` names the field of each."),
     429: (
         "TooManyCalls",
-        "Too many calls at once, or with wrong tokens. Retry-After says when to come again.",
+        "Too many calls at once, in a minute, or with wrong tokens. Retry-After says when to come again.",
     ),
     503: ("Unavailable", "A part of the site, or the service, does not respond. Retry-After may say when."),
 }
@@ -115,7 +116,7 @@ PARAMETERS: Schema = {
         "name": "fields",
         "in": "query",
         "schema": {"type": "string", "maxLength": 512},
-        "description": "Names of the fields to answer, with commas.",
+        "description": "Names of the fields to answer, with commas; the answer has these alone.",
     },
 }
 
@@ -149,6 +150,11 @@ class WholeSchema(OpenAPISchema):
         self.choices = {}
         schema, is_required = super()._create_schema_from_model(*arguments, **options)
         return self._with_choices(schema), is_required
+
+    def _create_multipart_schema_from_models(self, *arguments: Any, **options: Any) -> tuple[Schema, str]:
+        schema, media_type = super()._create_multipart_schema_from_models(*arguments, **options)
+        del schema["title"]  # MultiPartBodyParams, by which generators would name the form
+        return schema, media_type
 
     def _with_choices(self, value: Any) -> Any:
         """The value with the schema of choices instead of each reference to it."""
@@ -185,8 +191,8 @@ def whole_document(api: Api, address: str) -> Schema:
 @lru_cache(maxsize=1)
 def _described(api: Api) -> Schema:
     own = WholeSchema(api, "api/v1/")
-    text = json.dumps(own, cls=DjangoJSONEncoder)
-    document: Schema = json.loads(text.replace(f'"{BearerToken.__name__}"', '"AccessToken"'))
+    text = json.dumps(own, cls=DjangoJSONEncoder).replace(f'"{BearerToken.__name__}"', '"AccessToken"')
+    document: Schema = json.loads(text, object_hook=_with_names_of_choices)
     document["info"]["description"] = DESCRIPTION
     components = document["components"]
     components["schemas"]["Problem"] = PROBLEM
@@ -196,7 +202,25 @@ def _described(api: Api) -> Schema:
     for operation, described in _operations(api, document):
         _describe(operation, described)
     _join_infer(document)
+    _drop_unused_schemas(document)
     return document
+
+
+def _with_names_of_choices(schema: Schema) -> Schema:
+    """Names for generated code, where one of the choices is empty: generators find none for it."""
+    choices = schema.get("enum", [])
+    if "" in choices:
+        names = [choice or "empty" for choice in choices if choice is not None]
+        schema["x-enum-varnames"] = [re.sub(r"\W", "_", name).upper() for name in names]
+    return schema
+
+
+def _drop_unused_schemas(document: Schema) -> None:
+    """Drop those whose fields stand in the operation one by one, as the parameters of a query do."""
+    schemas, text = document["components"]["schemas"], json.dumps(document)
+    for name in list(schemas):
+        if f'"#/components/schemas/{name}"' not in text:
+            del schemas[name]
 
 
 def _operations(api: Api, document: Schema) -> Iterator[tuple[Operation, Schema]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpResponseBase
 from ninja import Router
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.downloads import file_answer
 from projects.models import Project, Role, Scope
 from training.api.versions import VERSION, VersionWithProgress, completed_version_of
 from training.serving.download import onnx_export
@@ -18,13 +17,7 @@ router = Router(tags=["Training versions"])
 NO_EXPORT = "There is no ONNX export now. Request it with POST, and wait until the version says “made”."
 
 
-def _zip(description: str) -> dict[str, Any]:
-    """The answer of an operation that sends a zip."""
-    content = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}
-    return {"responses": {200: {"description": description, "content": content}}}
-
-
-@router.get(VERSION + "/archive", openapi_extra=_zip("The archive."))
+@router.get(VERSION + "/archive", openapi_extra=file_answer("application/zip", description="The archive."))
 @project_call(Role.VIEWER, Scope.READ)
 def get_archive(request: ApiRequest, project: Project, number: int) -> HttpResponseBase:
     """The model, its evaluation with every prediction, its dataset and a program that checks them: a zip."""
@@ -40,7 +33,7 @@ def request_onnx(request: ApiRequest, project: Project, number: int) -> VersionW
     return VersionWithProgress.of(version)
 
 
-@router.get(VERSION + "/onnx", openapi_extra=_zip("The ONNX export."))
+@router.get(VERSION + "/onnx", openapi_extra=file_answer("application/zip", description="The ONNX export."))
 @project_call(Role.VIEWER, Scope.READ)
 def get_onnx(request: ApiRequest, project: Project, number: int) -> HttpResponseBase:
     """The model as an ONNX graph, with programs that run it elsewhere, as a zip."""

@@ -8,21 +8,22 @@ from ninja import Router
 from projects.api import (
     account,
     dataset_versions,
+    final_test,
     history,
     images,
     labels,
+    metadata,
     projects,
-    service_accounts,
     suggestions,
-    teams,
     transfers,
-    usage,
     webhooks,
     work,
 )
 from projects.api import annotations as annotation_calls
 from projects.api.core.api import Api
+from projects.api.team import service_accounts, teams, usage
 from training.api import (
+    answer_settings,
     batches,
     comparison,
     document,
@@ -52,6 +53,7 @@ ROUTERS: list[Router] = [
     comparison.router,
     downloads.router,
     services.router,
+    answer_settings.router,
     service_tokens.router,
     predictions.router,
     monitoring.router,
@@ -59,6 +61,8 @@ ROUTERS: list[Router] = [
     images.router,
     labels.router,
     annotation_calls.router,
+    metadata.router,
+    final_test.router,
     history.router,
     suggestions.router,
     work.router,

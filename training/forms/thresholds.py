@@ -7,6 +7,10 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext, gettext_lazy
 
+from training.evaluation.answer_figures import StoredPredictions
+from training.models import Service, TrainingVersion
+from training.serving.inference import model_cache
+from training.versions import answer_settings
 from training.versions.answer_settings import DECIMALS, AnswerSettings, DecisionRule
 
 RANGE = gettext_lazy("Enter a number from 0 to 1, such as 0.35.")
@@ -102,3 +106,31 @@ class AnswerSettingsForm(forms.Form):
         }
         confidence = self.cleaned_data.get("min_confidence") or 0.0
         return AnswerSettings(chosen, confidence, self.cleaned_data.get("min_familiarity"))
+
+
+def form_of_version(
+    version: TrainingVersion, predictions: StoredPredictions | None, data: Any = None
+) -> AnswerSettingsForm | None:
+    """The form of the version's settings; None without its predictions or its own thresholds."""
+    if predictions is None:
+        return None
+    rule = model_cache.rule_of_evaluation(version, predictions.labels)
+    if rule is None:
+        return None
+    settings = answer_settings.settings_of(version)
+    return AnswerSettingsForm(data, rule=rule, settings=settings, detects_unknown=predictions.detects_unknown)
+
+
+def form_in_service(
+    service: Service, version: TrainingVersion, data: Any = None, prefix: str | None = None
+) -> AnswerSettingsForm | None:
+    """The form of the settings by which the version answers in the service; None without its model."""
+    try:
+        rule = model_cache.decision_rule(version)
+        detects_unknown = model_cache.detects_unknown(version)
+    except model_cache.ModelUnavailable:
+        return None
+    settings = answer_settings.settings_in(service, version)
+    return AnswerSettingsForm(
+        data, rule=rule, settings=settings, detects_unknown=detects_unknown, prefix=prefix
+    )

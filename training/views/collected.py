@@ -13,13 +13,11 @@ from django.utils.translation import gettext, ngettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib import storage
 from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.images import decode
-from projects.images.thumbnail import make_thumbnail
 from projects.models import Project, Role
 from training.forms.collected import CollectingForm
 from training.models import CollectedCall, Service
@@ -112,8 +110,7 @@ def collected_picture(
     """The thumbnail of a collected image."""
     call = get_object_or_404(CollectedCall, service=get_service(project, service_id), pk=call_id)
     try:
-        content = b"".join(storage.read_chunks(call.file_name))
-        return HttpResponse(make_thumbnail(content).content, content_type="image/webp")
+        return HttpResponse(feedback.thumbnail_of(call), content_type="image/webp")
     except (OSError, decode.ImageRefused) as problem:
         raise Http404 from problem
 

@@ -30,12 +30,12 @@ from training.forms.service_settings import (
     TokenForm,
 )
 from training.forms.services import DeployForm, PredictionForm, deployable_versions
-from training.forms.thresholds import AnswerSettingsForm
+from training.forms.thresholds import AnswerSettingsForm, form_in_service
 from training.models import Service, TrainingVersion
 from training.serving import deploy, playground
 from training.serving.calls.dashboard import calls_since
 from training.serving.code_samples import snippets
-from training.serving.inference import model_cache, predictor
+from training.serving.inference import predictor
 from training.versions import answer_settings
 from training.versions.number_formats import number_format_in
 
@@ -276,18 +276,10 @@ def answer_settings_forms(
     """
     forms = []
     for version in service.answering_versions:
-        try:
-            rule = model_cache.decision_rule(version)
-        except model_cache.ModelUnavailable:
-            continue
-        form = AnswerSettingsForm(
-            data if version.number == number else None,
-            rule=rule,
-            settings=answer_settings.settings_in(service, version),
-            detects_unknown=model_cache.detects_unknown(version),
-            prefix=f"answers-{version.number}",
-        )
-        forms.append((version, form))
+        of_version = data if version.number == number else None
+        form = form_in_service(service, version, of_version, prefix=f"answers-{version.number}")
+        if form is not None:
+            forms.append((version, form))
     return forms
 
 

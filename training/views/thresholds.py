@@ -17,9 +17,8 @@ from projects.models import Project, Role
 from training.evaluation import curve_rows
 from training.evaluation.answer_figures import StoredPredictions, figures_under, stored_predictions
 from training.evaluation.plots import svg_plots
-from training.forms.thresholds import AnswerSettingsForm
+from training.forms.thresholds import AnswerSettingsForm, form_of_version
 from training.models import Curve, TrainingVersion
-from training.serving.inference.model_cache import rule_of_evaluation
 from training.versions import answer_settings
 from training.versions.answer_settings import OWN, AnswerSettings, DecisionRule
 
@@ -39,7 +38,7 @@ def answer_figures(request: PageRequest, project: Project, number: int) -> HttpR
     """The figures under the settings in the form, which are not stored."""
     version = _get_version(project, number)
     predictions = stored_predictions(version)
-    form = _form(version, predictions, request.POST)
+    form = form_of_version(version, predictions, request.POST)
     context: dict[str, Any] = {"project": project, "version": version, "form": form, "is_refresh": True}
     if form is None or predictions is None or not form.is_valid():
         return page(request, "evaluation/_answer_figures.html", context, status=422)
@@ -58,7 +57,7 @@ def save_answer_settings(request: PageRequest, project: Project, number: int) ->
         text = gettext("%(version)s answers with the model’s own settings.")
         messages.success(request, text % {"version": str(version)})
         return redirect_to(request, address)
-    form = _form(version, stored_predictions(version), request.POST)
+    form = form_of_version(version, stored_predictions(version), request.POST)
     if form is None or not form.is_valid():
         return _thresholds_page(request, version, form, status=422)
     answer_settings.save(version, form.settings, request.user)
@@ -75,7 +74,7 @@ def _thresholds_page(
     context: dict[str, Any] = {"project": version.project, "version": version, "tab": "thresholds"}
     if predictions is None:
         return page(request, "evaluation/thresholds.html", context, status=status)
-    form = form or _form(version, predictions)
+    form = form or form_of_version(version, predictions)
     stored = answer_settings.settings_of(version)
     context |= {"predictions": predictions, "form": form, "stored": stored}
     context["can_save"] = request.membership.role >= Role.REVIEWER
@@ -89,19 +88,6 @@ def _thresholds_page(
     context |= _label_curve(version, predictions, label, context) | _calibration(version, label, predictions)
     context |= _coverage(version, context)
     return page(request, "evaluation/thresholds.html", context, status=status)
-
-
-def _form(
-    version: TrainingVersion, predictions: StoredPredictions | None, data: Any = None
-) -> AnswerSettingsForm | None:
-    """The form of the version's settings; None without its predictions or its own thresholds."""
-    if predictions is None:
-        return None
-    rule = rule_of_evaluation(version, predictions.labels)
-    if rule is None:
-        return None
-    settings = answer_settings.settings_of(version)
-    return AnswerSettingsForm(data, rule=rule, settings=settings, detects_unknown=predictions.detects_unknown)
 
 
 def _figures(rule: DecisionRule, predictions: StoredPredictions, settings: AnswerSettings) -> dict[str, Any]:

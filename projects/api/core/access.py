@@ -11,14 +11,17 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 from ninja.operation import Operation
 from ninja.security import HttpBearer
 
 from exeml_site.lib.http import Access
+from projects.api.core.call_limit import count_call
 from projects.api.core.problems import Problem, forbidden, not_found
 from projects.models import AccessToken, Membership, Project, Role, Scope, Team
+from projects.models.project import ProjectQuerySet
 from projects.sign_in import access_tokens
 from projects.workspace.login_throttle import count_wrong_token
 
@@ -49,6 +52,8 @@ class BearerToken(HttpBearer):
         found = access_tokens.find(token)
         if found is None:
             raise _wrong_token(request)
+        if wait_s := count_call(found):
+            raise _too_many_calls(wait_s)
         access_tokens.record_use(found)
         request.auth = found
         request.user = request._cached_user = found.user  # type: ignore[attr-defined]  # for the log
@@ -64,10 +69,18 @@ def not_signed_in(detail: str = HINT) -> Problem:
 def _wrong_token(request: HttpRequest) -> Problem:
     attempt = count_wrong_token(request)
     if attempt.is_refused:
-        headers = {"Retry-After": str(attempt.wait_s)}
         detail = "Too many calls with a wrong token came from your address."
-        return Problem(429, "too-many-requests", "Too many wrong tokens", detail, headers=headers)
+        return _too_many_requests(attempt.wait_s, "Too many wrong tokens", detail)
     return not_signed_in("The token is wrong, revoked or expired.")
+
+
+def _too_many_calls(wait_s: int) -> Problem:
+    detail = f"A token may make {settings.EXEML_API_CALLS_PER_MINUTE:,} calls a minute."
+    return _too_many_requests(wait_s, "Too many calls", detail)
+
+
+def _too_many_requests(wait_s: int, title: str, detail: str) -> Problem:
+    return Problem(429, "too-many-requests", title, detail, headers={"Retry-After": str(wait_s)})
 
 
 def _open(request: ApiRequest, access: Access) -> None:
@@ -103,6 +116,12 @@ def admit(request: ApiRequest, team: Team, access: Access) -> None:
     role = Role(access.role or Role.VIEWER)
     if request.membership.role < role:
         raise forbidden(f"Your role must be {role.label} or higher.", "role-too-low")
+
+
+def open_projects(request: ApiRequest) -> ProjectQuerySet:
+    """Projects of the owner's teams, but those whose team wants a factor that the token was made without."""
+    projects = Project.objects.visible_to(request.user)
+    return projects if request.auth.has_second_factor else projects.exclude(team__second_factor_required=True)
 
 
 def _check_scope(request: ApiRequest, scope: str) -> None:

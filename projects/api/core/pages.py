@@ -27,7 +27,9 @@ class PageParams(Schema):
 
     limit: int = Field(100, ge=1, le=MAX_LIMIT, description="Items of a page, at most.")
     cursor: str = Field("", max_length=2048, description="`next` of the page before; empty for the first.")
-    fields: str = Field("", max_length=512, description="Names of the fields to answer, with commas.")
+    fields: str = Field(
+        "", max_length=512, description="Names of the fields to answer, with commas: no others."
+    )
 
 
 def encode_cursor(value: Any) -> str:

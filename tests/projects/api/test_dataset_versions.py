@@ -9,7 +9,7 @@ import pytest
 from exeml_site.lib import storage
 from projects.formats import manifest
 from projects.labels import actions
-from projects.models import DatasetVersion, LabelEvent, Project, Split
+from projects.models import AuditEvent, DatasetVersion, LabelEvent, Project, Split
 from tests.factories import make_image, make_project, make_user
 from tests.projects.api.callers import ApiClient
 from tests.projects.datasets.test_compare import label, publish
@@ -153,6 +153,10 @@ def test_the_labels_of_now_are_published_without_a_training(alice: ApiClient, pr
     again = alice.post(path(project), {"name": "night", "training_ratio": 0.5}).json()
     assert (again["name"], again["training_ratio"]) == ("night", 0.5)
     assert alice.post(path(project), {}).json()["name"] == "V002"
+    recorded = AuditEvent.objects.filter(kind="dataset.published").order_by("pk")
+    assert list(recorded.values_list("target", "user_name", "way", "details")) == [
+        (name, "alice", "api", {"images": 20}) for name in ("V001", "night", "V002")
+    ]
 
 
 def test_a_publication_with_a_key_is_made_once(alice: ApiClient, project: Project) -> None:

@@ -117,6 +117,31 @@ def test_the_data_source_is_read_again(
     assert missing == [project.images.get().pk]
 
 
+def test_a_manager_chooses_the_data_source_which_begins_an_import(
+    bob: ApiClient, project: Project, settings: Any, tmp_path: Path
+) -> None:
+    alice, source = ApiClient(make_user("alice")), f"/projects/{project.pk}/data-source"
+    missing = bob.get(source)
+    assert missing.status_code == 404 and "A Manager chooses it" in missing.json()["detail"]
+    wanted = {"address": f"{tmp_path}/", "has_folder_labels": True}
+    refused = alice.put(source, wanted)
+    assert refused.status_code == 422 and "EXEML_SOURCE_ROOTS" in errors(refused)["address"]
+    settings.EXEML_SOURCE_ROOTS = [str(tmp_path)]
+    assert "without “..”" in errors(alice.put(source, {"address": f"{tmp_path}/../x"}))["address"]
+    assert ApiClient(make_user("bob")).put(source, wanted).json()["type"] == "urn:exeml:problem:role-too-low"
+    chosen = alice.put(source, wanted).json()
+    assert chosen["data_source"] == {
+        "address": str(tmp_path),
+        "has_folder_labels": True,
+        "chosen_by": "alice",
+        "synchronized_at": None,
+    }
+    assert chosen["started_import"]["kind"] == "source"
+    assert bob.get(source).json() == chosen["data_source"]
+    import_job.run(chosen["started_import"]["id"])
+    assert bob.get(source).json()["synchronized_at"] is not None
+
+
 def test_imports_are_listed_newest_first_in_the_same_queries(
     bob: ApiClient, project: Project, django_assert_num_queries: Any
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projects.models import Image
+from projects.models import Image, OpinionState
 from projects.quality.issues import ISSUES
 from tests.factories import make_project, make_team, make_user
 from tests.projects.api.callers import ApiClient
@@ -66,3 +66,20 @@ def test_a_wrong_assignment_is_refused(alice: ApiClient, body: dict[str, object]
     answer = alice.post(f"/projects/{project.pk}/assignments", {**body, "user_ids": user_ids})
     assert answer.status_code == 422 and answer.json()["errors"][0]["field"] == field, answer.content
     assert not project.images.filter(assignment__isnull=False).exists()
+
+
+def test_a_reviewer_confirms_and_rejects_labels(alice: ApiClient) -> None:
+    project = make_project(labels=2, images=2)
+    path, label = f"/projects/{project.pk}/review", project.labels.first()
+    body = {"filter": {"label": label.pk}, "verdict": "confirm"}
+    assert ApiClient(make_user("bob")).post(path, body).json()["type"] == "urn:exeml:problem:role-too-low"
+    assert alice.post(path, body).json() == {"event_id": None, "changed_count": 2}
+    assert project.images.filter(opinion=OpinionState.CONFIRMED).count() == 2
+    wrong = project.images.exclude(annotations__label=label).first()
+    rejected = alice.post(path, {"image_ids": [wrong.pk], "verdict": "reject"}).json()
+    assert rejected["changed_count"] == 1 and not wrong.annotations.exists()
+    undo = {"event_id": rejected["event_id"]}
+    assert alice.post(f"/projects/{project.pk}/annotations/undo", undo).json()["changed_count"] == 1
+    assert wrong.annotations.count() == 1
+    assert alice.post(path, {"image_ids": [wrong.pk], "verdict": "perhaps"}).status_code == 422
+    assert alice.post(path, {"verdict": "confirm"}).json()["errors"][0]["field"] == "image_ids"

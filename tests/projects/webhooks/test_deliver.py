@@ -22,6 +22,7 @@ from projects.models import AuditEvent, Project, Webhook, WebhookDelivery
 from projects.webhooks import deliver, lifecycle, post
 from projects.webhooks.deliver import PAUSES_S
 from tests.factories import make_project, make_user
+from tests.projects.notices.test_notices import send_after, with_mail
 from tests.projects.webhooks.receivers import Receiver, answer, make_webhook, names, pass_time, receiver
 
 pytestmark = pytest.mark.django_db
@@ -252,6 +253,23 @@ def test_a_receiver_that_is_gone_turns_its_webhook_off_at_once(local: Receiver) 
     happen(webhook.project)
     deliver.deliver()
     assert (Webhook.objects.get().is_on, Webhook.objects.get().off_cause) == (False, deliver.GONE)
+
+
+def test_managers_get_a_mail_when_a_webhook_is_turned_off_by_itself(
+    local: Receiver, settings: Any, monkeypatch: Any
+) -> None:
+    settings.MAIL, settings.SITE_URL = {"EMAIL_HOST": "mail"}, "https://exeml.example.org"
+    webhook, _ = make_webhook(local.url)
+    alice, _ = with_mail("alice"), with_mail("bob")  # a manager and a labeler
+    local.answer = lambda handler: answer(handler, deliver.GONE_STATUS)
+    happen(webhook.project)
+    happen(webhook.project)
+    deliver.deliver()
+    (sent,) = send_after(40, monkeypatch)
+    subject = f"The webhook http://127.0.0.1:{local.port} of {webhook.team.name} was turned off."
+    assert (sent.to, sent.subject) == ([alice.email], subject)
+    assert deliver.GONE in sent.body and "/hook" not in sent.body.replace("/webhooks/", "")
+    assert f"https://exeml.example.org/teams/{webhook.team_id}/webhooks/{webhook.pk}/" in sent.body
 
 
 def test_a_receiver_may_ask_for_a_longer_pause(local: Receiver) -> None:

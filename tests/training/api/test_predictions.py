@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+from exeml_site.lib import storage
 from tests.factories import make_user
 from tests.projects.api.callers import ApiClient
 from tests.training.bundles import colour_picture
@@ -87,6 +90,69 @@ def test_feedback_is_kept_and_wrong_feedback_is_said(service: Service) -> None:
     assert vera.post(path(service, "/feedback"), body).json()["type"] == "urn:exeml:problem:role-too-low"
     call.refresh_from_db()
     assert call.true_labels == ["tulips"] and call.feedback_at < timezone.now()
+
+
+def collect(service: Service, **values: Any) -> CollectedCall:
+    name = f"services/{service.pk}/{uuid4()}"
+    storage.save_whole(name, colour_picture(values.pop("colour", "red")))
+    return CollectedCall.objects.create(
+        **{"confidence": 0.5, "predicted": ["red"], "scores": [["red", 0.5]], "is_known": True} | values,
+        id=uuid4(),
+        service=service,
+        training_version=service.training_version,
+        file_name=name,
+    )
+
+
+def test_calls_are_reviewed_page_by_page_in_the_order_of_the_page(
+    service: Service, django_assert_num_queries: Any
+) -> None:
+    right = collect(service, verdict="right", confidence=0.1)
+    sure, unsure = collect(service, confidence=0.9), collect(service, confidence=0.3)
+    unknown, wrong = collect(service, is_known=False), collect(service, verdict="wrong", true_labels=["blue"])
+    moment = timezone.now()
+    same = sorted((collect(service, at=moment) for _ in range(3)), key=lambda call: call.pk)
+    collect(service, dismissed_at=moment)
+    vera, seen, cursor = ApiClient(make_user("vera"), ["read"]), [], ""
+    while True:
+        page = vera.get(path(service, f"/collected?limit=2&cursor={cursor}")).json()
+        seen += page["items"]
+        if not (cursor := page["next"]):
+            break
+    expected = [wrong, unknown, unsure, *same, sure, right]
+    assert [row["id"] for row in seen] == [str(call.pk) for call in expected]
+    assert (seen[0]["verdict"], seen[0]["correct_labels"], seen[1]["verdict"]) == ("wrong", ["blue"], None)
+    assert (seen[0]["version_number"], seen[0]["scores"]) == (1, {"red": 0.5})
+    for cursor in ("WzEsMl0", "WzEsMiwieCIsInkiXQ"):  # [1,2] and [1,2,"x","y"]
+        assert vera.get(path(service, f"/collected?cursor={cursor}")).status_code == 422
+    with django_assert_num_queries(5):
+        vera.get(path(service, "/collected"))
+
+
+def test_collected_images_are_seen_added_with_their_labels_and_dismissed(service: Service) -> None:
+    bob, vera = ApiClient(make_user("bob")), ApiClient(make_user("vera"))
+    label = service.project.labels.create(name="blue", position=90)
+    call, other = collect(service, colour="blue"), collect(service)
+    one = path(service, f"/collected/{call.pk}")
+    assert vera.get(f"{one}/file").content == colour_picture("blue")
+    thumbnail = vera.get(f"{one}/thumbnail")
+    assert thumbnail["Content-Type"] == "image/webp" and thumbnail.content[8:12] == b"WEBP"
+    body = {"request_id": str(call.pk), "is_right": False, "correct_labels": ["blue"]}
+    assert bob.post(path(service, "/feedback"), body).status_code == 200
+    chosen = {"call_ids": [str(call.pk)]}
+    assert vera.post(path(service, "/collected/add"), chosen).status_code == 403
+    added = bob.post(path(service, "/collected/add"), chosen).json()
+    assert added == {"added_count": 1, "known_count": 0, "refused_count": 0}
+    assert bob.post(path(service, "/collected/add"), chosen).json()["added_count"] == 0
+    image = service.project.images.latest("pk")
+    assert [row.label for row in image.annotations.all()] == [label]
+    assert vera.get(one).json()["image_id"] == image.pk
+    dismissed = bob.post(path(service, "/collected/dismiss"), {"call_ids": [str(other.pk)]}).json()
+    assert dismissed == {"dismissed_count": 1} and vera.get(path(service, "/collected")).json()["items"] == []
+    assert bob.post(path(service, "/collected/dismiss"), {"call_ids": []}).status_code == 422
+    storage.delete_file(call.file_name)
+    assert {vera.get(f"{one}/{kind}").status_code for kind in ("file", "thumbnail")} == {404}
+    assert vera.get(path(service, f"/collected/{uuid4()}")).status_code == 404
 
 
 def test_a_body_of_the_wrong_kind_is_a_problem(service: Service) -> None:

@@ -20,6 +20,7 @@ from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
 from exeml_site.lib.errors import Refused
 from projects.images import upload
+from projects.images.thumbnail import make_thumbnail
 from projects.labels import actions
 from projects.models import Image
 from training.engine.bundle.decision import AnswerSettings
@@ -184,7 +185,17 @@ def find_call(service: Service, request_id: UUID) -> CollectedCall | None:
     return service.collected.select_related("service__project").filter(pk=request_id).first()
 
 
+def thumbnail_of(call: CollectedCall) -> bytes:
+    """The thumbnail of the image, as WebP. Raises ImageRefused, OSError."""
+    return make_thumbnail(content_of(call)).content
+
+
+def content_of(call: CollectedCall) -> bytes:
+    """The image as it was sent. Raises OSError."""
+    return b"".join(storage.read_chunks(call.file_name))
+
+
 def _as_upload(call: CollectedCall) -> BytesIO:
-    content = BytesIO(b"".join(storage.read_chunks(call.file_name)))
+    content = BytesIO(content_of(call))
     content.name = f"{call.service.name}-{str(call.pk)[:8]}"
     return content

@@ -24,7 +24,15 @@ from exeml.errors import (
     Problem,
     SettingsMissing,
 )
-from exeml.evaluation import Candidate, Comparison, EvaluatedImage, LabelResult, Metric, Metrics
+from exeml.evaluation import (
+    AnswerSettings,
+    Candidate,
+    Comparison,
+    EvaluatedImage,
+    LabelResult,
+    Metric,
+    Metrics,
+)
 from exeml.image import Image
 from exeml.label import Label
 from exeml.project import Project
@@ -38,22 +46,27 @@ from exeml.records import (
     UploadedFile,
     UploadReport,
 )
-from exeml.service import Service
+from exeml.service import CollectedCall, Service
+from exeml.team import AccessToken, Delivery, Member, ServiceAccount, Webhook
 from exeml.transfer import Transfer
 from exeml.upload import UploadProgress
 from exeml.version import TrainingProgress, Version
 
 __all__ = [
+    "AccessToken",
     "Account",
     "Action",
+    "AnswerSettings",
     "Asynchronous",
     "Batch",
     "Blocking",
     "Candidate",
     "Client",
+    "CollectedCall",
     "Comparison",
     "ConnectionFailed",
     "DatasetVersion",
+    "Delivery",
     "EvaluatedImage",
     "ExemlError",
     "FieldError",
@@ -61,6 +74,7 @@ __all__ = [
     "Image",
     "Label",
     "LabelResult",
+    "Member",
     "Metric",
     "Metrics",
     "NotCompleted",
@@ -70,6 +84,7 @@ __all__ = [
     "Project",
     "Record",
     "Service",
+    "ServiceAccount",
     "SettingsMissing",
     "Suggestion",
     "Team",
@@ -79,6 +94,7 @@ __all__ = [
     "UploadReport",
     "UploadedFile",
     "Version",
+    "Webhook",
     "connect",
     "connect_async",
 ]

@@ -9,14 +9,14 @@ from exeml.core.calls import Call, Steps, fetch, get, post, send
 from exeml.core.modes import M, operation
 from exeml.core.resource import Record, Resource, wait_steps
 
-COMPLETED = "Completed"
-ENDED = (COMPLETED, "Failed", "Cancelled")
 POLL_S = 1.0
 
 
 class Batch(Resource[M]):
     """A batch, with its progress."""
 
+    _wanted = ("Completed",)
+    _ended = ("Failed", "Cancelled")
     id: int
     name: str = ""
     status: str = ""
@@ -49,16 +49,7 @@ class Batch(Resource[M]):
         poll_s: float = POLL_S,
     ) -> Steps[Batch[M]]:
         """Return when it is Completed. Raises NotCompleted, NotEnded."""
-        return (
-            yield from wait_steps(
-                self,
-                ENDED,
-                wanted=(COMPLETED,),
-                on_progress=on_progress,
-                timeout_s=timeout_s,
-                poll_s=poll_s,
-            )
-        )
+        return (yield from wait_steps(self, on_progress, timeout_s, poll_s))
 
     @operation
     def cancel(self) -> Steps[Batch[M]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Generic
 
 from exeml.core import settings
-from exeml.core.calls import Call, Pages, Steps, create, fetch, get
+from exeml.core.calls import Call, Pages, Steps, create, fetch, get, send
 from exeml.core.modes import Asynchronous, Blocking, Bound, M, listing, operation
-from exeml.core.resource import Record, make
+from exeml.core.resource import R, Record, make
 from exeml.core.transports import AsyncTransport, BlockingTransport
 from exeml.errors import Problem
 from exeml.project import Project
 from exeml.records import Account, Flavor, Team
+from exeml.team import Member, ServiceAccount, Webhook, new_webhook
 
 PAGE = 500
 
@@ -86,8 +88,66 @@ class Client(Bound[M], Generic[M]):
     @operation
     def usage(self, team: Team | int, month: str = "") -> Steps[Record]:
         """What a team used in a month, such as 2026-07."""
-        team_id = team.id if isinstance(team, Team) else team
-        return Record.model_validate((yield from fetch(get(f"/teams/{team_id}/usage", month=month or None))))
+        return Record.model_validate(
+            (yield from fetch(get(f"/teams/{_id(team)}/usage", month=month or None)))
+        )
+
+    # --- Members, service accounts and webhooks of a team ---
+
+    @listing
+    def members(self, team: Team | int) -> Pages[Member]:
+        """The people of a team and its service accounts."""
+        return Pages(get(f"/teams/{_id(team)}/members"), Member.model_validate)
+
+    @operation
+    def add_member(self, team: Team | int, username: str, role: str = "labeler") -> Steps[Member]:
+        """Give an account a role in a team; `username` may be an e-mail that one account alone has."""
+        body = {"username": username, "role": role}
+        return Member.model_validate((yield from fetch(create(f"/teams/{_id(team)}/members", body))))
+
+    @operation
+    def change_member(self, team: Team | int, member: Member | int, role: str) -> Steps[Member]:
+        """Give a member another role."""
+        call = Call("PATCH", f"/teams/{_id(team)}/members/{_user_id(member)}", body={"role": role})
+        return Member.model_validate((yield from fetch(call)))
+
+    @operation
+    def remove_member(self, team: Team | int, member: Member | int) -> Steps[None]:
+        """Take somebody out of a team."""
+        yield from send(Call("DELETE", f"/teams/{_id(team)}/members/{_user_id(member)}"))
+
+    @listing
+    def service_accounts(self, team: Team | int) -> Pages[ServiceAccount[M]]:
+        """The service accounts of a team."""
+        call = get(f"/teams/{_id(team)}/service-accounts")
+        return Pages(call, lambda values: self._of_team(ServiceAccount, team, values))
+
+    @operation
+    def create_service_account(
+        self, team: Team | int, name: str, role: str = "labeler"
+    ) -> Steps[ServiceAccount[M]]:
+        """Create a member of a team for a program; `create_token` of it makes its token."""
+        call = create(f"/teams/{_id(team)}/service-accounts", {"name": name, "role": role})
+        return self._of_team(ServiceAccount, team, (yield from fetch(call)))
+
+    @listing
+    def webhooks(self, team: Team | int) -> Pages[Webhook[M]]:
+        """The webhooks of a team and of its projects, the newest first."""
+        call = get(f"/teams/{_id(team)}/webhooks")
+        return Pages(call, lambda values: self._of_team(Webhook, team, values))
+
+    @operation
+    def create_webhook(
+        self, team: Team | int, url: str, events: Sequence[str] | None = None
+    ) -> Steps[Webhook[M]]:
+        """Tell an address of events in all projects of a team; without `events` of every one."""
+        values = yield from new_webhook(f"/teams/{_id(team)}", url, events)
+        return self._of_team(Webhook, team, values)
+
+    def _of_team(self, kind: type[R], team: Team | int, values: Any) -> R:
+        return make(kind, values, self._transport, f"/teams/{_id(team)}")
+
+    # --- Everything else ---
 
     @operation
     def request(self, method: str, path: str, body: Any = None, /, **params: Any) -> Steps[Any]:
@@ -157,3 +217,11 @@ def connect_async(url: str | None = None, token: str | None = None) -> Client[As
     """As `connect`, for programs with asyncio: calls are awaited, lists are read with `async for`."""
     url, token = settings.find(url, token)
     return Client(AsyncTransport(url, token), url)
+
+
+def _id(team: Team | int) -> int:
+    return team.id if isinstance(team, Team) else team
+
+
+def _user_id(member: Member | int) -> int:
+    return member if isinstance(member, int) else member.user_id

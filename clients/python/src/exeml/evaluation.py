@@ -39,6 +39,17 @@ class Metrics(Record):
     advice: list[str] = Field(default_factory=list)
 
 
+class AnswerSettings(Record):
+    """The limits by which a version answers; `min_familiarity` None: the model's own."""
+
+    version_number: int
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    own_thresholds: dict[str, float] = Field(default_factory=dict)
+    min_confidence: float | None = None
+    min_familiarity: float | None = None
+    is_own: bool = True
+
+
 class LabelResult(Record):
     """The figures of one label."""
 

@@ -18,6 +18,7 @@ from exeml.image import Image, ids_of
 from exeml.label import Label, label_id
 from exeml.records import Action, Suggestion, UploadReport
 from exeml.service import Service, deploy_steps
+from exeml.team import Webhook, new_webhook
 from exeml.transfer import Transfer
 from exeml.upload import Source, UploadProgress, find_files, upload_steps
 from exeml.version import Version
@@ -292,11 +293,35 @@ class Project(Resource[M]):
         return Pages(get(f"{self._path}/imports"), partial(self._make, Transfer))
 
     @operation
+    def data_source(self) -> Steps[Record]:
+        """The folder or S3 prefix that it imports from. Raises Problem (404) where there is none."""
+        return Record.model_validate((yield from fetch(get(f"{self._path}/data-source"))))
+
+    @operation
+    def choose_data_source(self, address: str, *, has_folder_labels: bool = False) -> Steps[Transfer[M]]:
+        """Choose it, below one of the locations that operators allow. Returns the import that reads it."""
+        body = {"address": address, "has_folder_labels": has_folder_labels}
+        values = yield from fetch(Call("PUT", f"{self._path}/data-source", body=body))
+        return self._make(Transfer, values["started_import"])
+
+    @operation
     def export(self, /, target: str | Path, **options: Any) -> Steps[Path]:
         """Write a zip of the images and their labels, which can be imported again."""
         path = Path(target)
         yield from send(Call("GET", f"{self._path}/export", params=options, target=path, timeout_s=3600))
         return path
+
+    # --- Webhooks ---
+
+    @listing
+    def webhooks(self) -> Pages[Webhook[M]]:
+        """Its own webhooks, the newest first; those of the team hear of it, too: `Client.webhooks`."""
+        return Pages(get(f"{self._path}/webhooks"), partial(self._make, Webhook))
+
+    @operation
+    def create_webhook(self, url: str, events: Sequence[str] | None = None) -> Steps[Webhook[M]]:
+        """Tell an address of events; without `events` of every one."""
+        return self._make(Webhook, (yield from new_webhook(self._path, url, events)))
 
 
 def _names(labels: Iterable[str] | str) -> list[str]:

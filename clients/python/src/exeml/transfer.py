@@ -12,13 +12,13 @@ from exeml.core.modes import M, listing, operation
 from exeml.core.resource import Record, Resource, wait_steps
 
 POLL_S = 1.0
-COMPLETED, REVIEW = "Completed", "Review"
-ENDED = (COMPLETED, "Failed", "Cancelled")
 
 
 class Transfer(Resource[M]):
     """An import, its progress and its report."""
 
+    _wanted = ("Completed", "Review")
+    _ended = ("Failed", "Cancelled")
     id: int
     status: str = ""
     file_name: str = ""
@@ -56,16 +56,7 @@ class Transfer(Resource[M]):
         poll_s: float = POLL_S,
     ) -> Steps[Transfer[M]]:
         """Return when it has ended, or waits for `begin`. Raises NotCompleted, NotEnded."""
-        return (
-            yield from wait_steps(
-                self,
-                ENDED,
-                wanted=(COMPLETED, REVIEW),
-                on_progress=on_progress,
-                timeout_s=timeout_s,
-                poll_s=poll_s,
-            )
-        )
+        return (yield from wait_steps(self, on_progress, timeout_s, poll_s))
 
     @operation
     def begin(self, /, **choices: Any) -> Steps[Transfer[M]]:

@@ -14,14 +14,20 @@ from exeml.core.calls import Call, Pages, Pause, Steps, create, fetch, get, post
 from exeml.core.modes import M, listing, operation, reading
 from exeml.core.resource import Record, Resource, make, wait_steps
 from exeml.errors import NotCompleted, NotEnded
-from exeml.evaluation import Candidate, Comparison, EvaluatedImage, LabelResult, Metrics, table_row
+from exeml.evaluation import (
+    AnswerSettings,
+    Candidate,
+    Comparison,
+    EvaluatedImage,
+    LabelResult,
+    Metrics,
+    table_row,
+)
 from exeml.service import Service, deploy_steps
 
 if TYPE_CHECKING:
     import pandas
 
-COMPLETED, FAILED, STOPPED = "Completed", "Failed", "Stopped"
-ENDED = (COMPLETED, FAILED, STOPPED)
 POLL_S = 2.0
 PAGE = 500
 
@@ -47,6 +53,8 @@ class OnnxExport(Record):
 class Version(Resource[M]):
     """A training version; what is not known yet is None or empty."""
 
+    _wanted = ("Completed",)
+    _ended = ("Failed", "Stopped")
     number: int
     name: str = ""
     status: str = ""
@@ -77,7 +85,7 @@ class Version(Resource[M]):
 
     @property
     def has_ended(self) -> bool:
-        return self.status in ENDED
+        return self.status in self._wanted + self._ended
 
     @operation
     def refresh(self) -> Steps[Version[M]]:
@@ -98,16 +106,7 @@ class Version(Resource[M]):
         Raises NotCompleted for a training that failed or was stopped without a model, NotEnded after
         `timeout_s`; the training then goes on.
         """
-        return (
-            yield from wait_steps(
-                self,
-                ENDED,
-                wanted=(COMPLETED,),
-                on_progress=on_progress,
-                timeout_s=timeout_s,
-                poll_s=poll_s,
-            )
-        )
+        return (yield from wait_steps(self, on_progress, timeout_s, poll_s))
 
     # --- The training ---
 
@@ -198,6 +197,30 @@ class Version(Resource[M]):
                 raise NotEnded(f"Images are still being predicted after {timeout_s:g} seconds.")
             yield Pause(poll_s)
 
+    # --- Answer settings ---
+
+    @operation
+    def answer_settings(self) -> Steps[AnswerSettings]:
+        """The limits that are stored with it; new services use them."""
+        return AnswerSettings.model_validate((yield from fetch(get(f"{self._path}/answer-settings"))))
+
+    @operation
+    def set_answer_settings(self, /, **settings: Any) -> Steps[AnswerSettings]:
+        """Store `thresholds` by label, `min_confidence` and `min_familiarity`.
+
+        What is left out is the model's own.
+        """
+        call = Call("PUT", f"{self._path}/answer-settings", body=settings, repeats_safely=True)
+        return AnswerSettings.model_validate((yield from fetch(call)))
+
+    @operation
+    def answer_figures(self, /, **settings: Any) -> Steps[Record]:
+        """What the evaluation is under such settings, which are not stored."""
+        call = post(f"{self._path}/answer-settings/figures", settings, repeats_safely=True)
+        return Record.model_validate((yield from fetch(call)))
+
+    # --- Tables and the model ---
+
     @operation
     def to_dataframe(self) -> Steps[pandas.DataFrame]:
         """The validation images as a table, with a column for the score of each label. Needs pandas."""
@@ -211,8 +234,6 @@ class Version(Resource[M]):
             items, call = Pages(call, table_row).split((yield from fetch(call)), 0)
             rows += items
         return pandas.DataFrame(rows)
-
-    # --- The model ---
 
     @operation
     def deploy(self, /, **options: Any) -> Steps[Service[M]]:

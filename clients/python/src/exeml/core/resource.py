@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
@@ -22,8 +22,10 @@ class Record(BaseModel):
 
 
 class Resource(Record, Bound[M], Generic[M]):
-    """A record with actions. `_path` is the path of the collection that it lies in."""
+    """A record with actions. `wait` returns in a status of `_wanted` and raises in one of `_ended`."""
 
+    _wanted: ClassVar[tuple[str, ...]] = ()
+    _ended: ClassVar[tuple[str, ...]] = ()
     _transport: Any = PrivateAttr()
     _parent: str = PrivateAttr(default="")
 
@@ -42,6 +44,11 @@ class Resource(Record, Bound[M], Generic[M]):
         """Why it failed, as the server says."""
         return ""
 
+    @property
+    def _has_arrived(self) -> bool:
+        """Whether it is what `wait` waits for."""
+        return getattr(self, "status", "") in self._wanted
+
     def _make(self, kind: type[R], values: Any) -> R:
         """Another resource, which lies below this one."""
         return make(kind, values, self._transport, self._path)
@@ -54,15 +61,9 @@ class Resource(Record, Bound[M], Generic[M]):
 
 
 def wait_steps(
-    resource: R,
-    ended: tuple[str, ...],
-    *,
-    wanted: tuple[str, ...],
-    on_progress: Callable[[R], None] | None,
-    timeout_s: float | None,
-    poll_s: float,
+    resource: R, on_progress: Callable[[R], None] | None, timeout_s: float | None, poll_s: float
 ) -> Steps[R]:
-    """Read the resource until its status is one of `ended`. Raises NotCompleted for one that is not `wanted`.
+    """Read the resource until it has arrived. Raises NotCompleted where it ended in another status.
 
     Raises NotEnded after `timeout_s`; what was waited for then goes on.
     """
@@ -71,10 +72,10 @@ def wait_steps(
         resource._update((yield from fetch(get(resource._path))))
         if on_progress is not None:
             on_progress(resource)
-        status = getattr(resource, "status", "")
-        if status in wanted:
+        if resource._has_arrived:
             return resource
-        if status in ended:
+        status = getattr(resource, "status", "")
+        if status in resource._ended:
             raise NotCompleted(f"{resource._title} is {status}. {resource._reason}".strip())
         if end is not None and time.monotonic() >= end:
             raise NotEnded(f"{resource._title} is {status} after {timeout_s:g} seconds.")

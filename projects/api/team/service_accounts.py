@@ -12,7 +12,7 @@ from projects.api.core.access import ApiRequest, team_call
 from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.pages import PageParams, page_of
-from projects.api.teams import RoleName, role_of
+from projects.api.team.teams import RoleName, role_of
 from projects.forms.sign_in.access_tokens import AccessTokenForm, days_value
 from projects.forms.sign_in.service_accounts import ServiceAccountForm
 from projects.models import AccessToken, Role, Scope, ServiceAccount, Team

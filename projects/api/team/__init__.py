@@ -1,0 +1,1 @@
+"""A team: its members, service accounts and usage."""
