@@ -135,7 +135,7 @@ def _annotated(path: str, named: dict[int, list[str]]) -> Steps[dict[int, str]]:
     """Label images without those whose labels the server refuses; returns why, by image."""
     refused: dict[int, str] = {}
     while named:
-        rows = [{"image_id": key, "labels": names} for key, names in named.items()]
+        rows: list[dict[str, Any]] = [{"image_id": key, "labels": names} for key, names in named.items()]
         try:
             yield from fetch(create(f"{path}/annotations", {"annotations": rows}, timeout_s=TIMEOUT_S))
             break
