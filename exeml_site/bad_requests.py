@@ -7,9 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import BadRequest, ImproperlyConfigured, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    BadRequest,
+    ImproperlyConfigured,
+    ObjectDoesNotExist,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.core.handlers.wsgi import WSGIRequest
-from django.db import DataError, OperationalError, ProgrammingError
+from django.db import DatabaseError, DataError, IntegrityError, OperationalError, ProgrammingError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render
@@ -40,6 +46,7 @@ UNKNOWN_JOB = (
     *(NoSuchJobError, InvalidJobOperation, LookupError, ValueError, ImproperlyConfigured),
     *(OperationalError, ProgrammingError, NoReverseMatch),
 )
+FOREIGN_KEY_VIOLATION = "23503"  # SQLSTATE
 REST_API, REQUEST_BROKEN = "/api/", "request-broken"
 BROKEN_TITLE = "The request is broken"  # not translated: for programs
 API, API_HINT = "/v1/infers", "The guide at /v1/ shows a call."  # not translated: for programs
@@ -82,7 +89,7 @@ class BadRequestMiddleware:
     ) -> HttpResponse | None:
         if any(isinstance(value, int) and value > MAX_INTEGER for value in kwargs.values()):
             if request.path_info.startswith(REST_API):
-                return problem(404, "not-found", "Not found")  # not translated: for programs
+                return _not_found(request)
             raise Http404
         if getattr(view, "csrf_exempt", False):
             return None
@@ -100,10 +107,13 @@ class BadRequestMiddleware:
         """The last net; what it catches is logged, since the view should have refused it."""
         route = request.resolver_match.route if request.resolver_match else ""
         if route.startswith(QUEUE_PAGES) and isinstance(error, UNKNOWN_JOB) and part_of(error) is None:
-            return render(request, "404.html", status=404)
+            return _not_found(request)
         if isinstance(error, (OverflowError, DataError, RecursionError)):
             logger.error("%s: a value out of range", request.path, exc_info=error)
             return refuse(request, gettext(OUT_OF_RANGE))
+        if _is_of_deleted_row(error) and not request.path_info.startswith(API):
+            logger.error("%s: a row was deleted meanwhile", request.path, exc_info=error)
+            return _not_found(request)
         return None
 
 
@@ -139,6 +149,21 @@ def refuse(request: HttpRequest, reason: str, status: int = 400) -> HttpResponse
         content = render_to_string("400.html", {"reason": reason, "status": status})
         response = HttpResponse(content, status=status)
     return response
+
+
+def _not_found(request: HttpRequest) -> HttpResponse:
+    if request.path_info.startswith(REST_API):
+        return problem(404, "not-found", "Not found")  # not translated: for programs
+    return render(request, "404.html", status=404)
+
+
+def _is_of_deleted_row(error: Exception) -> bool:
+    """Whether a row that the view had found was gone when it was read, saved or referred to."""
+    if isinstance(error, IntegrityError):
+        state = getattr(error.__cause__, "sqlstate", "")
+        return state == FOREIGN_KEY_VIOLATION or "FOREIGN KEY constraint failed" in str(error)
+    is_unsaved = type(error) is DatabaseError and "did not affect any rows" in str(error)
+    return is_unsaved or isinstance(error, ObjectDoesNotExist)
 
 
 def _texts_of(params: QueryDict) -> Iterator[str]:

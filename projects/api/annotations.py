@@ -7,11 +7,11 @@ from functools import partial
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
-from ninja import Field, Router, Schema
-from pydantic import ConfigDict
+from ninja import Field, Router
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.image_selection import ImageSelection, selected
 from projects.api.core.pages import Key
@@ -28,10 +28,8 @@ MAX_ENTRIES = 10_000
 MAX_PROBLEMS = 100  # that one answer names
 
 
-class ImageLabelsIn(Schema):
+class ImageLabelsIn(Body):
     """The labels of one image, by their names in any case."""
-
-    model_config = ConfigDict(extra="forbid")
 
     image_id: Key
     labels: list[str]
@@ -48,7 +46,7 @@ class AnnotationsIn(ImageSelection):
     )
 
 
-class EventIn(Schema):
+class EventIn(Body):
     event_id: Key | None = Field(None, description="The action; null for your own last one.")
 
 

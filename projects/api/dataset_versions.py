@@ -14,6 +14,7 @@ from ninja import Field, Query, Router, Schema
 from exeml_site.lib.errors import Refused
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
 from projects.api.core.pages import PageParams, page_of, slice_of
@@ -129,14 +130,14 @@ class DifferencePage(Schema):
     counts: dict[str, int] = Field(description="The differences of each kind.")
 
 
-class Publication(Schema):
+class Publication(Body):
     """What is left out gets the default of Training Configuration."""
 
     name: str | None = Field(None, description="A new name; by default V001, V002 …")
     training_ratio: float = Field(float(DEFAULT_RATIO), description="Above 0 and below 1.")
 
 
-class Restoring(Schema):
+class Restoring(Body):
     unlabel_others: bool = Field(False, description="Remove the labels of all other images.")
 
 

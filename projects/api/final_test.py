@@ -6,6 +6,7 @@ from ninja import Field, Router, Schema
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.image_selection import ImageSelection, selected
 from projects.api.images import ActionOut
@@ -39,7 +40,7 @@ class TestImagesOut(Schema):
     items: list[LabelTestsOut]
 
 
-class KeepForTest(Schema):
+class KeepForTest(Body):
     amount: str = Field(description="A number of images such as 200, or a share such as 10 %.")
     takes_trained: bool = Field(False, description="Also images that earlier versions were trained on.")
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
 from projects.api.core.image_selection import (
@@ -141,7 +142,7 @@ class ActionOut(Schema):
         return cls(event_id=event.pk if event else None, changed_count=count_images(event))
 
 
-class KnownHashes(Schema):
+class KnownHashes(Body):
     sha256: list[Sha256] = Field(max_length=MAX_KNOWN)
 
 

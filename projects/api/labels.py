@@ -7,10 +7,10 @@ from typing import Literal
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from ninja import Field, Router, Schema
-from pydantic import ConfigDict
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.pages import Key
 from projects.api.images import ActionOut
@@ -46,16 +46,12 @@ class LabelList(Schema):
     items: list[ProjectLabelOut]
 
 
-class LabelCreation(Schema):
-    model_config = ConfigDict(extra="forbid")
-
+class LabelCreation(Body):
     name: str
 
 
-class LabelPatch(Schema):
+class LabelPatch(Body):
     """What stays is left out. `swap`: the label that has the hot key gets the former one of this label."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str | None = None
     colour: int | None = None
@@ -63,7 +59,7 @@ class LabelPatch(Schema):
     swap: bool = False
 
 
-class LabelMerge(Schema):
+class LabelMerge(Body):
     into: Key = Field(description="Id of the label that the images get instead.")
 
 

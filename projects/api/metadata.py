@@ -6,6 +6,7 @@ from ninja import Field, Router, Schema
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.image_selection import ImageSelection, selected
 from projects.api.images import ActionOut
@@ -45,7 +46,7 @@ class ColumnList(Schema):
     items: list[ColumnOut]
 
 
-class ColumnChange(Schema):
+class ColumnChange(Body):
     is_never_split: bool
 
 

@@ -10,6 +10,7 @@ from ninja import Field, Query, Router, Schema
 from exeml_site.lib.http import Access
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, account_call, admit, open_projects, project_call
+from projects.api.core.body import Body
 from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
 from projects.api.core.pages import Key, PageParams, page_of
@@ -55,14 +56,14 @@ class ProjectPage(Schema):
     next: str | None = Field(description="The cursor of the next page; null at the end.")
 
 
-class ProjectCreation(Schema):
+class ProjectCreation(Body):
     team_id: Key
     name: str
     description: str = ""
     is_multi_label: bool = False
 
 
-class ProjectChange(Schema):
+class ProjectChange(Body):
     description: str
 
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from django.forms import Form
 from ninja import Field, Query, Router, Schema
-from pydantic import ConfigDict
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.image_selection import check_names, images_page
 from projects.api.core.pages import Key, PageParams
 from projects.api.images import ActionOut
@@ -52,10 +52,8 @@ class SuggestionParams(PageParams):
     below: float | None = Field(None, ge=0, le=1, description="Confidence, at most, of unlabeled images.")
 
 
-class SeenSuggestions(Schema):
+class SeenSuggestions(Body):
     """Either `seen`, or `image_ids`, whose suggestions are taken as they are at this moment."""
-
-    model_config = ConfigDict(extra="forbid")
 
     seen: list[str] | None = Field(None, description="`seen` of listed suggestions: changed ones are left.")
     image_ids: list[Key] | None = Field(None, min_length=1, max_length=MAX_IMAGES)

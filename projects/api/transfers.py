@@ -15,6 +15,7 @@ from ninja.files import UploadedFile
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body, check_form
 from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
 from projects.api.core.image_selection import ImageFilter, check_names, query_of
@@ -146,7 +147,7 @@ class ImportOptions(Schema):
     folder: str = Field("", description="The folder for these addresses.")
 
 
-class ImportChoices(Schema):
+class ImportChoices(Body):
     """Choices by the names of `review`; what is left out stays as it was found."""
 
     choices: dict[str, str | bool | int | list[int]] = Field(default_factory=dict)
@@ -184,7 +185,7 @@ class DataSourceOut(Schema):
         )
 
 
-class DataSourceChoice(Schema):
+class DataSourceChoice(Body):
     address: str = Field(description="Below one of the locations that operators allow.")
     has_folder_labels: bool = Field(False, description="The folder of an image is its label.")
 
@@ -239,6 +240,7 @@ def start_import(
     file: File[list[UploadedFile]] = NO_FILES,
 ) -> TransferDetail:
     """Upload an archive, label files or tables, or read the data source, and import it in a worker."""
+    check_form(request, ImportOptions.model_fields, "file")
     if options.source and not file:
         return _answer(_synchronize(request, project))
     form = ImportForm(options.dict(exclude={"source"}))

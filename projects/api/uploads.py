@@ -11,6 +11,7 @@ from ninja import Field, Schema
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest
+from projects.api.core.body import check_form
 from projects.api.core.uploads import MAX_FILES
 from projects.formats.manifest import EntryLabel
 from projects.forms.label_data import UploadImagesForm
@@ -82,6 +83,7 @@ class UploadOut(Schema):
 
 def store_files(request: ApiRequest, project: Project) -> UploadOut:
     """Add the files of the form, and label the images as the form says. Raises Problem."""
+    check_form(request, ("label", "folders"), "files")
     files = request.FILES.getlist("files")
     form = UploadImagesForm(request.POST, project=project)
     if not form.is_valid():

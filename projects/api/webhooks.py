@@ -9,6 +9,7 @@ from ninja import Field, Query, Router, Schema
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call, team_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once_but_secret
 from projects.api.core.pages import PageParams, page_of
 from projects.forms.programs.webhooks import WebhookForm
@@ -58,12 +59,12 @@ class SecretOut(Schema):
     former_secret_until: datetime | None = Field(description="Until then the former secret signs as well.")
 
 
-class WebhookCreation(Schema):
+class WebhookCreation(Body):
     url: str
     events: list[str] = EVENTS
 
 
-class WebhookChange(Schema):
+class WebhookChange(Body):
     url: str | None = None
     events: list[str] | None = None
     is_on: bool | None = None

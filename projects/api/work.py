@@ -6,10 +6,10 @@ from typing import Literal
 
 from django.contrib.auth.models import User
 from ninja import Field, Router, Schema
-from pydantic import ConfigDict
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.image_selection import ImageSelection, selected
 from projects.api.core.pages import Key
@@ -75,10 +75,8 @@ class AssignmentList(Schema):
     unassigned_count: int = Field(description="Unlabeled images that nobody is asked to label.")
 
 
-class AssignmentCreation(Schema):
+class AssignmentCreation(Body):
     """People of the team, at least Labelers, and the part of the unassigned images that they get."""
-
-    model_config = ConfigDict(extra="forbid")
 
     user_ids: list[Key]
     percent: int = Field(100, description="Percentage of the unassigned images.")

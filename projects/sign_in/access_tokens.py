@@ -38,10 +38,12 @@ def create(
 ) -> tuple[AccessToken, Token]:
     """A token and its plain text, which is stored nowhere. `days`: until it expires; None: never.
 
-    Raises AccessTokenRefused for a name that a valid token of the owner has, and at MAX_TOKENS.
+    Raises AccessTokenRefused for a name that a valid token of the owner has, and at MAX_TOKENS;
+    User.DoesNotExist for one who was switched off meanwhile.
     """
     with transaction.atomic():
-        valid = AccessToken.objects.valid().filter(user=User.objects.select_for_update().get(pk=owner.pk))
+        locked = User.objects.select_for_update().get(pk=owner.pk, is_active=True)
+        valid = AccessToken.objects.valid().filter(user=locked)
         if valid.filter(name__iexact=name).exists():
             text = gettext("There is already a token “%(name)s”. Choose another name.")
             raise AccessTokenRefused(text % {"name": name})

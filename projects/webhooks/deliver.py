@@ -111,6 +111,7 @@ def _attempt(delivery: WebhookDelivery) -> ReceiverAnswer:
 
 @transaction.atomic
 def _store(delivery: WebhookDelivery, answer: ReceiverAnswer) -> None:
+    events.locked([delivery.webhook]).first()  # before its deliveries, as whoever deletes it
     row = WebhookDelivery.objects.select_for_update().filter(pk=delivery.pk).first()
     if row is None:
         return

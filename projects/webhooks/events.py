@@ -7,12 +7,13 @@ finds the rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
+from django.db.models import QuerySet
 from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 
@@ -34,9 +35,18 @@ def raise_event(event: WebhookEvent, project: Project, **data: Any) -> None:
     webhooks = [webhook for webhook in concerned if event in webhook.events]
     if webhooks:
         with transaction.atomic():
-            for webhook in webhooks:
+            for webhook in locked(webhooks):
                 add_delivery(webhook, event, {**_described(webhook.team, project), **data})
             request_delivery()
+
+
+def locked(webhooks: Iterable[Webhook]) -> QuerySet[Webhook]:
+    """Those of the webhooks that are still there. Nobody can delete them before the transaction ends.
+
+    A delivery of a webhook that is gone would undo what happened, too.
+    """
+    rows = Webhook.objects.filter(pk__in=[webhook.pk for webhook in webhooks]).select_related("team")
+    return rows.select_for_update(of=("self",), no_key=True).order_by("pk")
 
 
 def is_told(event: WebhookEvent, project: Project) -> bool:

@@ -106,6 +106,7 @@ def turn_off(webhook: Webhook, *, by: User) -> bool:
 def delete(webhook: Webhook, *, by: User) -> bool:
     """Delete it with its log. False if it was deleted before."""
     with transaction.atomic():
+        events.locked([webhook]).first()  # an event that is stored just now comes before
         is_deleted = bool(Webhook.objects.filter(pk=webhook.pk).delete()[0])
         if is_deleted:
             _record(audit.Kind.WEBHOOK_DELETED, webhook, by)
@@ -116,6 +117,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
     """Store a test event, which is sent at once. Raises WebhookRefused while the webhook is off."""
     _check_is_on(webhook)
     with transaction.atomic():
+        webhook = events.locked([webhook]).get()
         data = {"team": events.described_team(webhook.team), "message": TEST_MESSAGE}
         delivery = events.add_delivery(webhook, WebhookEvent.TEST, data)
         events.request_delivery()

@@ -25,12 +25,16 @@ class Received:
 
 @dataclass(frozen=True)
 class Scripted:
-    """An answer. `breaks`: the connection ends without one, after the request was read."""
+    """An answer. `breaks`: the connection ends without one, after the request was read.
+
+    `waits_for`: it comes after this event.
+    """
 
     status: int = 200
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     breaks: bool = False
+    waits_for: threading.Event | None = None
 
 
 class ScriptedServer:
@@ -59,6 +63,8 @@ def scripted(*answers: Scripted) -> Iterator[ScriptedServer]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Received(self.command, self.path, headers, body, time.monotonic())
             answer = server.next_answer(request)
+            if answer.waits_for:
+                answer.waits_for.wait()
             if answer.breaks:
                 self.close_connection = True
                 self.connection.close()

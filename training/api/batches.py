@@ -12,6 +12,7 @@ from ninja import Field, File, Form, Query, Router, Schema, UploadedFile
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import check_form
 from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
 from projects.api.core.pages import PageParams, page_of
@@ -129,6 +130,7 @@ def start_batch(
 ) -> BatchOut:
     """Predict the images of a zip archive, of a manifest or table, of both, of a folder or of the project."""
     service = get_service(project, service_id)
+    check_form(request, BatchSource.model_fields, "files")
     try:
         address = source.address.strip()
         batch = job.create_batch(service, files, address, request.user, source.selection)

@@ -10,6 +10,7 @@ from ninja import Field, Query, Router, Schema
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, open_projects, project_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.image_selection import ImageFilter, query_of
 from projects.api.core.pages import Key, PageParams, page_of, slice_of
@@ -173,7 +174,7 @@ class EvaluationPage(Schema):
     next: str | None
 
 
-class EvaluationCreation(Schema):
+class EvaluationCreation(Body):
     """The images to judge a version on."""
 
     images: str = Field(

@@ -15,6 +15,7 @@ from ninja import Field, Query, Router, Schema
 from exeml_site.lib.outages.database import release_connection
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.downloads import file_answer
 from projects.api.core.idempotency import once
 from projects.api.core.pages import PageParams, decode_cursor, encode_cursor
@@ -34,7 +35,7 @@ CALL = COLLECTED + "/{uuid:call_id}"
 TITLES = {429: "Too many calls", 503: "Not possible now"}
 
 
-class Verdict(Schema):
+class Verdict(Body):
     request_id: UUID = Field(description="Of an answer with `is_collected` true.")
     is_right: bool
     correct_labels: list[str] = Field([], description="Where the answer was wrong and they are known.")
@@ -85,7 +86,7 @@ class CollectedCallPage(Schema):
     next: str | None = Field(description="The cursor of the next page; null at the end.")
 
 
-class CollectedCallChoice(Schema):
+class CollectedCallChoice(Body):
     call_ids: list[UUID] = Field(min_length=1, max_length=feedback.MAX_ADDED)
 
 

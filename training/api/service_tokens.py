@@ -9,6 +9,7 @@ from ninja import Field, Query, Router, Schema
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once_but_secret
 from projects.api.core.pages import PageParams, page_of
 from projects.models import Project, Role, Scope
@@ -57,7 +58,7 @@ class CreatedServiceToken(ServiceTokenOut):
         return cls(**ServiceTokenOut.of(row).model_dump(), token=token.plain)
 
 
-class ServiceTokenCreation(Schema):
+class ServiceTokenCreation(Body):
     name: str
 
 

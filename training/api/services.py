@@ -13,6 +13,7 @@ from ninja import Field, Query, Router, Schema
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once_but_secret
 from projects.api.core.pages import Key, PageParams, decode_cursor, encode_cursor
 from projects.models import Project, Role, Scope
@@ -93,21 +94,21 @@ class DeployedService(Schema):
     )
 
 
-class Deployment(Schema):
+class Deployment(Body):
     version_number: Key
     auto_stop_hours: int | None = Field(None, description="1 to 24; null: it runs until somebody stops it.")
 
 
-class ServiceVersionChange(Schema):
+class ServiceVersionChange(Body):
     version_number: Key
 
 
-class CallShare(Schema):
+class CallShare(Body):
     version_number: Key
     percent: int = Field(description="Of the calls, 1 to 99; 0: a shadow, whose answers are only stored.")
 
 
-class ServiceChange(Schema):
+class ServiceChange(Body):
     """What is left out stays as it is."""
 
     allowed_origins: list[str] | None = None

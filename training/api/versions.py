@@ -10,6 +10,7 @@ from ninja import Field, Query, Router, Schema
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.pages import Key, PageParams, page_of
 from projects.datasets.publish import DatasetNameTaken
@@ -149,7 +150,7 @@ class VersionPage(Schema):
     next: str | None
 
 
-class TrainingCreation(Schema):
+class TrainingCreation(Body):
     """The fields of Training Configuration; what is left out gets the default of the page."""
 
     dataset_version: str | None = Field(
@@ -182,7 +183,7 @@ class TrainingCreation(Schema):
         return {**defaults, **typed}
 
 
-class VersionChange(Schema):
+class VersionChange(Body):
     """What the team notes about a version; what is left out stays."""
 
     title: str | None = None
@@ -190,11 +191,11 @@ class VersionChange(Schema):
     is_starred: bool | None = None
 
 
-class MoreTime(Schema):
+class MoreTime(Body):
     more_hours: float = Field(1, description="0.1 to 100.")
 
 
-class Promotion(Schema):
+class Promotion(Body):
     candidate_id: Key = Field(description="Of `list_candidates`.")
 
 

@@ -49,7 +49,8 @@ class StorableParser(Parser):
         try:
             return parse_json(request.body)
         except ValueError as error:
-            raise HttpError(400, f"The body is no valid JSON: {error}.") from error
+            reason = str(error).rstrip(".")
+            raise HttpError(400, f"The body is no valid JSON: {reason}.") from error
 
     def parse_querydict(
         self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest
@@ -204,7 +205,9 @@ def _of_broken(request: HttpRequest, error: Exception) -> HttpResponseBase:
 def _of_http_error(request: HttpRequest, error: HttpError) -> HttpResponseBase:
     if error.status_code >= 500:
         raise error
-    return Problem(error.status_code, "request-broken", BROKEN, str(error)).as_response()
+    # django-ninja hides why a body cannot be read behind a sentence of its own.
+    reason = error.__cause__ if isinstance(error.__cause__, HttpError) else error
+    return Problem(error.status_code, "request-broken", BROKEN, str(reason)).as_response()
 
 
 _ANSWERS = (

@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest
+from projects.api.core.body import Body
 from projects.api.core.pages import Key, PageParams, decode_cursor, encode_cursor
 from projects.forms.label_data import ImagesForm
 from projects.images.query import FILTERS, MAX_METADATA, MAX_SEARCH_LENGTH, SIZES, TABS, Query, is_set
@@ -72,10 +73,8 @@ class ImageListParams(ImageFilter, PageParams):
     like: Key | None = Field(None, description="Id of the image that the sort `similar` compares with.")
 
 
-class ImageSelection(Schema):
+class ImageSelection(Body):
     """Either `image_ids` or `filter`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     image_ids: list[Key] | None = None
     filter: ImageFilter | None = None

@@ -15,6 +15,7 @@ from django.utils.datastructures import MultiValueDict
 from projects.api.core.access import ApiRequest
 from projects.api.core.problems import invalid_field
 
+NAMELESS = "unnamed"  # of a file whose name has nothing but dots and slashes
 MAX_FILES = 100  # of a call: DATA_UPLOAD_MAX_NUMBER_FILES of Django
 
 
@@ -26,7 +27,7 @@ class _PathParser(MultiPartParser):
 
     def sanitize_file_name(self, file_name: str) -> str | None:
         self.path = file_name.replace("\\", "/")
-        return super().sanitize_file_name(file_name)
+        return super().sanitize_file_name(file_name) or NAMELESS  # else Django leaves the file out, silently
 
     def handle_file_complete(self, old_field_name: str, counters: list[int]) -> None:
         super().handle_file_complete(old_field_name, counters)

@@ -9,6 +9,7 @@ from ninja import Field, Query, Router, Schema
 from projects.api.account import role_name
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, team_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.pages import PageParams, page_of
 from projects.api.team.teams import RoleName, role_of
@@ -48,7 +49,7 @@ class ServiceAccountPage(Schema):
     next: str | None = Field(description="The cursor of the next page; null at the end.")
 
 
-class NewServiceAccount(Schema):
+class NewServiceAccount(Body):
     name: str
     role: RoleName = "labeler"
 
@@ -84,7 +85,7 @@ class CreatedAccessToken(AccessTokenOut):
     token: str = Field(description="The token. It is shown only here.")
 
 
-class NewAccessToken(Schema):
+class NewAccessToken(Body):
     name: str
     scopes: list[str] = Field([], description="Of label, train, deploy, admin. Every token may read.")
     days: int | None = Field(90, description="Until it expires: 30, 90 or 365; null: never.")

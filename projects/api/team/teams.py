@@ -11,6 +11,7 @@ from ninja import Field, Query, Router, Schema
 from projects.api.account import role_name
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, account_call, team_call
+from projects.api.core.body import Body
 from projects.api.core.idempotency import once
 from projects.api.core.pages import PageParams, page_of
 from projects.forms.teams import AddMemberForm
@@ -83,12 +84,12 @@ class MemberPage(Schema):
     next: str | None = Field(description="The cursor of the next page; null at the end.")
 
 
-class NewMember(Schema):
+class NewMember(Body):
     username: str = Field(description="The username of an account, or an e-mail that one account alone has.")
     role: RoleName = "labeler"
 
 
-class MemberChange(Schema):
+class MemberChange(Body):
     role: RoleName
 
 

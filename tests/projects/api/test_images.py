@@ -95,6 +95,13 @@ def test_an_image_of_the_bin_is_restored_by_its_upload(bob: ApiClient) -> None:
     assert project.images.alive().count() == 1
 
 
+def test_a_file_without_a_usable_name_is_not_left_out(bob: ApiClient) -> None:
+    project = make_project(labels=0)
+    files = [("..", picture_bytes(1)), ("/", picture_bytes(2)), ("a/.", picture_bytes(3))]
+    items = upload_named(bob, project, *files).json()["items"]
+    assert [(item["name"], item["status"]) for item in items] == [("unnamed", "stored")] * 3
+
+
 def test_the_label_of_an_upload_is_given_to_all_its_images(bob: ApiClient) -> None:
     project = make_project(labels=1, images=1)
     files = [picture("a.png", 1), picture("b.png", 2), SimpleUploadedFile("has-one.png", picture_bytes(0))]

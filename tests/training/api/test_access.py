@@ -13,6 +13,7 @@ import pytest
 from ninja.operation import Operation
 
 from exeml_site.lib.http import Access
+from projects.api.core.body import Body
 from projects.models import Role, Scope
 from tests.architecture.test_access import LOWER, PEOPLE, World
 from tests.factories import make_user
@@ -56,6 +57,19 @@ def test_no_answer_that_is_kept_has_a_secret() -> None:
         answer = operation.response_models[200].model_fields["response"].annotation
         secrets = {"token", "secret"} & set(answer.model_fields)
         assert secrets <= {operation.view_func.not_kept}, name
+
+
+def test_no_body_ignores_a_name_that_it_does_not_know() -> None:
+    """A mistyped name would change nothing, or train with the default: bodies derive from `Body`."""
+    bodies = [
+        (name, field.annotation)
+        for name, operation in OPERATIONS
+        for model in operation.models
+        if model.__ninja_param_source__ == "body"
+        for field in model.model_fields.values()
+    ]
+    assert len(bodies) > 25
+    assert [name for name, body in bodies if not issubclass(body, Body)] == []
 
 
 def path_of(name: str, world: World) -> str:

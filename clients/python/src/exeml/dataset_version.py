@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from exeml.core.calls import Call, Pages, Steps, fetch, get, post, send
+from exeml.core.calls import Call, Pages, Steps, fetch, get, path_part, post, send
 from exeml.core.modes import M, listing, operation
 from exeml.core.resource import Record, Resource
 
@@ -25,7 +25,7 @@ class DatasetVersion(Resource[M]):
 
     @property
     def _path(self) -> str:
-        return f"{self._parent}/dataset-versions/{self.name}"
+        return f"{self._parent}/dataset-versions/{path_part(self.name)}"
 
     @operation
     def download_manifest(self, target: str | Path) -> Steps[Path]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from pydantic import Field
@@ -58,7 +59,7 @@ class Image(Resource[M]):
     def download(self, target: str | Path) -> Steps[Path]:
         """Write the file to `target`, a path or a folder. Returns the path."""
         path = Path(target)
-        path = path / self.name if path.is_dir() else path
+        path = path / _local_name(self) if path.is_dir() else path
         yield from send(Call("GET", f"{self._path}/file", params={"original": True}, target=path))
         return path
 
@@ -71,6 +72,12 @@ class Image(Resource[M]):
     def delete(self) -> Steps[None]:
         """Move it to the bin."""
         yield from send(Call("DELETE", self._path))
+
+
+def _local_name(image: Image[Any]) -> str:
+    """A name for a file in a folder: the server's, without folders before it, visible, and never empty."""
+    name = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", PureWindowsPath(image.name).name).lstrip(". ")
+    return name.replace(":", "_") or f"image-{image.id}"
 
 
 def ids_of(images: Sequence[Image[Any] | int] | Image[Any] | int) -> list[int]:

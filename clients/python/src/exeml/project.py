@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from exeml.core.calls import Call, FilePart, Pages, Steps, Work, create, fetch, get, post, send
+from exeml.core.calls import Call, FilePart, Pages, Steps, Work, create, fetch, get, path_part, post, send
 from exeml.core.modes import M, listing, operation
 from exeml.core.progress import progress_bar
 from exeml.core.resource import Record, Resource
@@ -214,7 +214,8 @@ class Project(Resource[M]):
     @operation
     def dataset_version(self, name: str) -> Steps[DatasetVersion[M]]:
         """A dataset version by its name."""
-        return self._make(DatasetVersion, (yield from fetch(get(f"{self._path}/dataset-versions/{name}"))))
+        path = f"{self._path}/dataset-versions/{path_part(name)}"
+        return self._make(DatasetVersion, (yield from fetch(get(path))))
 
     @operation
     def train(
@@ -274,7 +275,7 @@ class Project(Resource[M]):
     @operation
     def service(self, service_id: str) -> Steps[Service[M]]:
         """A service by its id."""
-        return self._make(Service, (yield from fetch(get(f"{self._path}/services/{service_id}"))))
+        return self._make(Service, (yield from fetch(get(f"{self._path}/services/{path_part(service_id)}"))))
 
     # --- Imports and exports ---
 

@@ -69,12 +69,16 @@ class UploadedFile(Record):
 
 
 class UploadReport(Record):
-    """The end of an upload. `known_count`: images that the project had before a byte of them was sent."""
+    """The end of an upload. `known_count`: images that the project had before a byte of them was sent.
+
+    `remarks`: images of which something is to be said, such as that their label was refused.
+    """
 
     stored_count: int = 0
     known_count: int = 0
     duplicate_count: int = 0
     refused: list[UploadedFile] = Field(default_factory=list)
+    remarks: list[UploadedFile] = Field(default_factory=list)
 
 
 class Prediction(Record):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from exeml.core.calls import Call, FilePart, Pages, Steps, Together, Work, create, fetch, get, post
+from exeml.errors import Problem
 from exeml.records import UploadedFile, UploadReport
 
 Source = str | Path | Iterable[str | Path]
@@ -24,6 +27,7 @@ FILES_AT_ONCE, BYTES_AT_ONCE = 50, 24 << 20  # in one call
 CALLS_AT_ONCE = 3
 ANNOTATIONS_AT_ONCE = 10_000
 TIMEOUT_S = 600.0
+REFUSED_LABELS = re.compile(r"annotations\.(\d+)\.labels")  # a field of a Problem
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,20 @@ def _files_at(place: Path) -> Iterator[LocalFile]:
     if not place.is_dir():
         if not place.exists():
             raise FileNotFoundError(f"{place} does not exist.")
-        yield LocalFile(place, place.name)
+        if not place.is_file():  # a pipe or a device has no end, or can be read only once
+            raise ValueError(f"{place} is no file.")
+        yield LocalFile(place, _text(place.name))
         return
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place)
         is_hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
         if path.suffix.lower() in SUFFIXES and not is_hidden and path.is_file():
-            yield LocalFile(path, name.as_posix())
+            yield LocalFile(path, _text(name.as_posix()))
+
+
+def _text(name: str) -> str:
+    """A name that UTF-8 can hold: names of files can be any bytes."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def upload_steps(
@@ -74,7 +85,7 @@ def upload_steps(
     """Ask which of the files the project has, and send the others, a few calls at a time."""
     progress = UploadProgress(len(files))
     form = _form(labels)
-    named: dict[int, list[str]] = {}  # labels of images that the project has
+    named: dict[int, LocalFile] = {}  # files whose image the project has
 
     def count(answers: Sequence[UploadedFile]) -> None:
         for answer in answers:
@@ -88,20 +99,27 @@ def upload_steps(
         readable = [file for file in hashed if not file.reason]
         known = yield from _known(path, readable)
         missing = [file for file in readable if file.sha256 not in known]
-        named |= {known[file.sha256]: _labels_of(file, labels) for file in readable if file.sha256 in known}
+        named |= {known[file.sha256]: file for file in readable if file.sha256 in known}
         progress.report.known_count += len(readable) - len(missing)
         progress.done_count += len(readable) - len(missing)
         count([_refused(file) for file in unreadable])
         chunks = (_send(path, chunk, form) for chunk in _chunks(missing))
         yield Together(chunks, CALLS_AT_ONCE, count)
-    yield from _label_unlabeled(path, {key: names for key, names in named.items() if names})
+    wanted = {key: names for key, file in named.items() if (names := _labels_of(file, labels))}
+    for key, reason in (yield from _label_unlabeled(path, wanted)).items():
+        remark = UploadedFile(name=named[key].name, status="duplicate", image_id=key, reason=reason)
+        progress.report.remarks.append(remark)
     return progress.report
 
 
-def _label_unlabeled(path: str, named: dict[int, list[str]]) -> Steps[None]:
-    """Labels for images whose upload was interrupted before them. Those that have labels keep them."""
+def _label_unlabeled(path: str, named: dict[int, list[str]]) -> Steps[dict[int, str]]:
+    """Labels for images whose upload was interrupted before them. Those that have labels keep them.
+
+    Returns why labels were refused, by image.
+    """
+    refused: dict[int, str] = {}
     if not named:
-        return
+        return refused
     unlabeled: list[int] = []
     call: Call | None = get(f"{path}/images", tab="unlabeled", sort="oldest", limit=1000, fields="id")
     while call is not None:
@@ -109,8 +127,29 @@ def _label_unlabeled(path: str, named: dict[int, list[str]]) -> Steps[None]:
         unlabeled += [key for key in rows if key in named]
     for start in range(0, len(unlabeled), ANNOTATIONS_AT_ONCE):
         chosen = unlabeled[start : start + ANNOTATIONS_AT_ONCE]
-        body = {"annotations": [{"image_id": key, "labels": named[key]} for key in chosen]}
-        yield from fetch(create(f"{path}/annotations", body, timeout_s=TIMEOUT_S))
+        refused |= yield from _annotated(path, {key: named[key] for key in chosen})
+    return refused
+
+
+def _annotated(path: str, named: dict[int, list[str]]) -> Steps[dict[int, str]]:
+    """Label images without those whose labels the server refuses; returns why, by image."""
+    refused: dict[int, str] = {}
+    while named:
+        rows: list[dict[str, Any]] = [{"image_id": key, "labels": names} for key, names in named.items()]
+        try:
+            yield from fetch(create(f"{path}/annotations", {"annotations": rows}, timeout_s=TIMEOUT_S))
+            break
+        except Problem as problem:
+            reasons = {
+                tuple(rows[int(place[1])]["labels"]): error.message
+                for error in problem.errors
+                if (place := REFUSED_LABELS.fullmatch(error.field))
+            }
+            if not reasons:
+                raise
+        refused |= {key: reasons[tuple(names)] for key, names in named.items() if tuple(names) in reasons}
+        named = {key: names for key, names in named.items() if key not in refused}
+    return refused
 
 
 def _labels_of(file: LocalFile, labels: str | Sequence[str] | None) -> list[str]:
@@ -162,11 +201,16 @@ def _chunks(files: Sequence[LocalFile]) -> Iterator[list[LocalFile]]:
 
 
 def _send(path: str, chunk: Sequence[LocalFile], form: dict[str, Any]) -> Steps[list[UploadedFile]]:
-    parts = yield Work(lambda: [FilePart(file.name, file.path.read_bytes()) for file in chunk])
+    parts = yield Work(lambda: [FilePart(file.name, _content(file)) for file in chunk])
     call: Call = create(f"{path}/images", form=form, files=parts, timeout_s=TIMEOUT_S)
     answer = yield from fetch(call)
     rows = answer.get("items", answer.get("files")) if isinstance(answer, dict) else answer
     return [UploadedFile.model_validate(row) for row in rows or ()]
+
+
+def _content(file: LocalFile) -> bytes | Path:
+    """A file that fills a call alone is read while it is sent."""
+    return file.path.read_bytes() if file.size <= BYTES_AT_ONCE else file.path
 
 
 def _refused(file: LocalFile) -> UploadedFile:
@@ -176,7 +220,10 @@ def _refused(file: LocalFile) -> UploadedFile:
 def _count(report: UploadReport, answer: UploadedFile) -> None:
     if answer.status == "refused":
         report.refused.append(answer)
-    elif answer.status == "duplicate":
+        return
+    if answer.reason:
+        report.remarks.append(answer)
+    if answer.status == "duplicate":
         report.duplicate_count += 1
     else:  # stored, or restored from the bin
         report.stored_count += 1

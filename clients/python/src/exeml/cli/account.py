@@ -10,6 +10,7 @@ import typer
 from exeml.cli.output import Json, errors_as_exits, note, show
 from exeml.client import connect
 from exeml.core import settings
+from exeml.errors import SettingsMissing
 
 
 def login(
@@ -24,6 +25,8 @@ def login(
         url = settings.normalized(url or typer.prompt("URL of the server"))
         is_terminal = sys.stdin.isatty()
         token = typer.prompt("Token", hide_input=True) if is_terminal else sys.stdin.readline()
+        if not token.strip():
+            raise SettingsMissing("No token was given.")
         with connect(url, token.strip()) as client:
             account = client.account()
         path = settings.store(url, token.strip())

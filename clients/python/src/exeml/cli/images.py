@@ -47,7 +47,7 @@ def upload(
 
 
 def _print_report(report: UploadReport) -> None:
-    for file in report.refused:
+    for file in [*report.refused, *report.remarks]:
         note(f"{file.name}: {file.reason}")
     present = report.known_count + report.duplicate_count
     console().print(f"{report.stored_count} stored, {present} there before, {len(report.refused)} refused.")

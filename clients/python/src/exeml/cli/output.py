@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,12 +26,13 @@ WIDE = 200  # columns where no terminal says how many it has
 
 
 def console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it is closed
+    return Console(width=None if is_terminal else WIDE, highlight=False)
 
 
 def note(text: str) -> None:
     """A line for people, beside the result."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(_printable(text), markup=False)
 
 
 def plain(value: Any) -> Any:
@@ -74,7 +76,12 @@ def _cell(value: Any) -> str:
         return f"{value:.3f}"
     if isinstance(value, list):
         return ", ".join(map(_cell, value))
-    return str(value)
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Without signs that a terminal obeys: names come from other people."""
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 @contextmanager

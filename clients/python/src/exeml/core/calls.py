@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 from exeml.errors import ConnectionFailed, FieldError, Problem
 
@@ -57,6 +58,11 @@ class Call:
 
 def get(path: str, **params: Any) -> Call:
     return Call("GET", path, params={name: value for name, value in params.items() if value is not None})
+
+
+def path_part(text: object) -> str:
+    """A name as one part of a path: no slash, dots or question mark in it lead to another address."""
+    return quote(str(text), safe="").replace(".", "%2E")
 
 
 def post(path: str, body: Any = None, **options: Any) -> Call:

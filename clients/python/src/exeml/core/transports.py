@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread, current_thread
 from typing import IO, Any, TypeVar
 
 import httpx
@@ -22,6 +24,7 @@ T = TypeVar("T")
 ROOT = "/api/v1"
 CONNECT_TIMEOUT_S = 15.0
 CHUNK_BYTES = 1 << 20
+GRACE_S = 5.0  # for the calls that are under way where another failed, or somebody pressed Ctrl-C
 
 
 def _user_agent() -> str:
@@ -102,10 +105,13 @@ def _answer(response: httpx.Response, content: bytes) -> Answer:
 
 @contextmanager
 def _whole_file(target: Path) -> Iterator[IO[bytes]]:
-    """A file that is there as a whole or not at all."""
-    part = target.with_name(f".{target.name}.part")
+    """A file that is there as a whole or not at all.
+
+    Until then it has a name that nobody can guess: others may write into the folder, too.
+    """
+    part = target.with_name(f".exeml-{secrets.token_hex(8)}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             yield file
         part.replace(target)
     finally:
@@ -164,17 +170,33 @@ class BlockingTransport:
             return _answer(response, b"")
 
     def _together(self, step: Together) -> None:
-        parts = iter(step.parts)
-        with ThreadPoolExecutor(step.at_once, thread_name_prefix="exeml") as pool:
-            running: set[Future[Any]] = set()
+        """In threads that do not keep the program alive: a server that hangs must not outlast Ctrl-C."""
+        ended: SimpleQueue[tuple[Thread, Any, BaseException | None]] = SimpleQueue()
+
+        def perform(part: Steps[Any]) -> None:
+            try:
+                ended.put((current_thread(), self.run(part), None))
+            except BaseException as error:
+                ended.put((current_thread(), None, error))
+
+        parts, running = iter(step.parts), set[Thread]()
+        try:
             while True:
                 for part in islice(parts, step.at_once - len(running)):
-                    running.add(pool.submit(self.run, part))
+                    thread = Thread(target=perform, args=(part,), name="exeml", daemon=True)
+                    running.add(thread)
+                    thread.start()
                 if not running:
                     return
-                ended, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    step.on_end(future.result())
+                thread, result, error = ended.get()
+                running.remove(thread)
+                if error is not None:
+                    raise error
+                step.on_end(result)
+        finally:
+            deadline = time.monotonic() + GRACE_S
+            for thread in running:
+                thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class AsyncTransport:
