@@ -25,7 +25,7 @@ run: .venv/installed
 # One failing part stops no other. The largest stands last, so that its numbers are what one sees.
 test: .venv/installed-tests lint
 	failed=0; \
-	$(IN)/pytest -q -n 2 --dist loadfile -m browser || failed=1; \
+	$(IN)/pytest -q -n 2 --dist loadfile -m browser tests/browser || failed=1; \
 	.ci/test-on-postgres || failed=1; \
 	$(IN)/pytest -q -n 2 -m "not browser" || failed=1; \
 	exit $$failed

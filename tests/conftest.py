@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import os
 import shutil
@@ -25,6 +26,8 @@ from tests.factories import make_team, make_user
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
+
+gc.disable()  # until the tests are collected: nothing of theirs is freed, and looking for it takes seconds
 
 # Caches of this machine may have weights of more networks; tests use the weights of packages only.
 for variable in ("EXEML_WEIGHTS", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME"):
@@ -125,6 +128,12 @@ def django_db_setup(
         sql_flush = connection.ops.sql_flush
         without_trigger = ["DROP TRIGGER IF EXISTS audit_events_last"]
         connection.ops.sql_flush = lambda *args, **options: without_trigger + sql_flush(*args, **options)
+
+
+def pytest_collection_finish() -> None:
+    """Later collections of garbage pass over what was made until now."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
