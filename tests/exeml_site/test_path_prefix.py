@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 
 import pytest
@@ -45,10 +45,11 @@ def load(site: Product, file: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product(
-        tmp_path_factory.mktemp("prefix") / "data", EXEML_PATH_PREFIX=f"{PREFIX}/", EXEML_ONLY="web"
-    )
+def site(
+    tmp_path_factory: pytest.TempPathFactory, give_database: Callable[[Path], Path]
+) -> Iterator[Product]:
+    folder = give_database(tmp_path_factory.mktemp("prefix") / "data")
+    product = Product(folder, EXEML_PATH_PREFIX=f"{PREFIX}/", EXEML_ONLY="web")
     product.url += PREFIX
     with product:
         product.sign_in()
