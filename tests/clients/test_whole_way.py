@@ -50,7 +50,9 @@ class Place:
 def place(
     tmp_path_factory: pytest.TempPathFactory, give_database: Callable[[Path], Path]
 ) -> Iterator[Place]:
-    with Product(give_database(tmp_path_factory.mktemp("whole-way") / "data")) as product:
+    folder = give_database(tmp_path_factory.mktemp("whole-way") / "data")
+    (folder / "sample-made").touch()  # the sample project would be read by the labeling worker for a minute
+    with Product(folder) as product:
         command = [sys.executable, "manage.py", "shell", "--no-imports", "--command", PEOPLE]
         made = subprocess.run(
             command,
