@@ -38,17 +38,28 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         database["TEST"]["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
 
 
-# Folders of what workers run and models answer: neither pure nor a page.
-WORKERS = (
+# Not in `make quick`: what workers run and models answer, the API, the ways to sign in, comparisons of
+# versions.
+NOT_QUICK = (
     "tests/architecture/test_hostile_requests.py",
     "tests/architecture/test_chosen_names.py",
+    "tests/exeml_site/test_bad_requests.py",
+    "tests/exeml_site/test_path_prefix.py",
+    "tests/projects/api/",
+    "tests/projects/datasets/test_publish.py",
+    "tests/projects/images/",
+    "tests/projects/sign_in/",
+    "tests/projects/transfers/",
+    "tests/training/api/",
+    "tests/training/evaluation/",
     "tests/training/jobs/",
     "tests/training/serving/",
     "tests/training/versions/",
     "tests/training/views/test_downloads.py",
+    "tests/training/views/test_evaluations.py",
+    "tests/training/views/test_services.py",
+    "tests/training/views/api/test_call.py",
     "tests/training/views/api/test_infer.py",
-    "tests/projects/images/",
-    "tests/projects/transfers/",
 )
 
 # Not asked a second time on PostgreSQL. Pages: test_access opens all of them there.
@@ -160,7 +171,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """On PostgreSQL files that would say nothing new are not even imported, unless one of their tests commits."""
+    """On PostgreSQL files that would say nothing new are not imported, unless one of their tests commits."""
     if connection.vendor != "postgresql" or collection_path.suffix != ".py":
         return None
     name = collection_path.relative_to(settings.BASE_DIR).as_posix()
@@ -172,7 +183,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests that commit empty the database afterwards, so each starts with the rows that migrations created.
 
     They run last in every worker. One without `serialized_rollback` would leave other ids for those with it.
-    These tests, the tests of a fitted model, and those of workers and loaded models (WORKERS) are slow.
+    These tests, the tests of a fitted model, and those of NOT_QUICK are slow.
     """
     restoring = pytest.mark.django_db(transaction=True, serialized_rollback=True)
     for item in items:
@@ -180,7 +191,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if mark is not None and mark.kwargs.get("transaction"):
             item.add_marker(restoring, append=False)
             item.add_marker(pytest.mark.slow)
-        if "tiny_bundle" in getattr(item, "fixturenames", ()) or item.nodeid.startswith(WORKERS):
+        if "tiny_bundle" in getattr(item, "fixturenames", ()) or item.nodeid.startswith(NOT_QUICK):
             item.add_marker(pytest.mark.slow)
     if connection.vendor == "postgresql":
         _keep_those_of_the_database(config, items)

@@ -21,7 +21,7 @@ from redis import Redis
 
 from exeml_site.cron import PERIODIC_JOBS
 from exeml_site.lib.jobs import NamedJob
-from tests.conftest import SAME_ON_EVERY_DATABASE, WORKERS
+from tests.conftest import NOT_QUICK, SAME_ON_EVERY_DATABASE
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = [
@@ -249,7 +249,7 @@ def test_what_is_not_asked_on_postgresql_is_there_and_says_nothing_about_it() ->
     """A file that names PostgreSQL or locks is asked there; tests that commit are anyway."""
     whole = [name for name in SAME_ON_EVERY_DATABASE if "::" not in name]
     single = [name.partition("[")[0].split("::") for name in SAME_ON_EVERY_DATABASE if "::" in name]
-    gone = [name for name in (*whole, *WORKERS) if not (ROOT / name).exists()]
+    gone = [name for name in (*whole, *NOT_QUICK) if not (ROOT / name).exists()]
     gone += [name for file, name in single if f"def {name}(" not in (ROOT / file).read_text()]
     left_out = [
         path

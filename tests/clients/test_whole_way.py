@@ -47,9 +47,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(
-    tmp_path_factory: pytest.TempPathFactory, give_database: Callable[[Path], Path]
-) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory, give_database: Callable[[Path], Path]) -> Iterator[Place]:
     folder = give_database(tmp_path_factory.mktemp("whole-way") / "data")
     (folder / "sample-made").touch()  # the sample project would be read by the labeling worker for a minute
     with Product(folder) as product:

@@ -62,7 +62,7 @@ pytestmark = pytest.mark.django_db(transaction=True)  # and the database is empt
 
 @pytest.fixture
 def old(transactional_db: None, migrated_database: MigratedDatabase) -> Iterator[Apps]:
-    """The models of the older version, over its tables. They are made once, and again when migrations change."""
+    """The models of the older version, over its tables, which are made once for the same migrations."""
     current = Path(connection.settings_dict["NAME"])
     aside, kept = current.with_suffix(".aside"), migrated_database.file.with_suffix(".0.1.0")
     connection.close()

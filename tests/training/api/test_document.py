@@ -209,9 +209,7 @@ def test_every_answer_is_as_described(
         probe(operation, mode, probed_world, callers)
 
 
-def probe(
-    operation: Any, mode: GenerationMode, world: World, callers: dict[str, dict[str, str]]
-) -> None:
+def probe(operation: Any, mode: GenerationMode, world: World, callers: dict[str, dict[str, str]]) -> None:
     """Send what the document allows, or what it does not, and check the answers.
 
     The manager sends all calls, and everybody else the first that is right. Of the wrong calls, one in two
