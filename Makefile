@@ -27,7 +27,7 @@ run: .venv/installed
 test: .venv/installed-tests
 	failed=0; \
 	$(MAKE) --no-print-directory lint >.venv/lint.log 2>&1 & lint=$$!; \
-	$(IN)/pytest -q -n 3 --dist loadfile -m browser tests/browser || failed=1; \
+	$(IN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m browser tests/browser || failed=1; \
 	wait $$lint || failed=1; cat .venv/lint.log; \
 	.ci/test-on-postgres || failed=1; \
 	$(IN)/pytest -q -n 2 -m "not browser" || failed=1; \
