@@ -332,10 +332,11 @@ def test_every_number_of_a_form_has_bounds() -> None:
 def test_no_value_breaks_a_view_that_reads_it(site: Site, case: Case) -> None:
     """Every parameter of the address has the value; all values of the list if EXAMPLES is set."""
     every = [*hostile.INTEGERS, *hostile.FLOATS, *hostile.DATES]
+    values = every if "EXAMPLES" in os.environ else OUT_OF_RANGE
     for address in OURS:
         with case(address):
             names, url = site.names_of(address), address.url(site.valid_arguments(address))
-            for value in every if "EXAMPLES" in os.environ else OUT_OF_RANGE:
+            for value in values if names else ():  # without a parameter there is nothing to send
                 query = "&".join(f"{hostile.quoted(name)}={hostile.quoted(value)}" for name in names)
                 site.send("alice", "GET", url, QUERY_STRING=query)
                 site.send("alice", "POST", url, data=query.encode(), CONTENT_TYPE=FORM)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ TRAINED_WITHIN_MS = 900_000
 
 
 @pytest.fixture
-def window(chromium: Any, tmp_path: Path) -> Iterator[Any]:
+def window(chromium: Any, tmp_path: Path, give_database: Callable[[Path], Path]) -> Iterator[Any]:
     """A browser window at the sign-in page after the very first start."""
-    with Product(tmp_path / "data") as product:
+    with Product(give_database(tmp_path / "data")) as product:
         context = chromium.new_context(base_url=product.url, viewport={"width": 1440, "height": 900})
         errors: list[str] = []
         page = context.new_page()

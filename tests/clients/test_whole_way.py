@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,10 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with Product(tmp_path_factory.mktemp("whole-way") / "data") as product:
+def place(tmp_path_factory: pytest.TempPathFactory, give_database: Callable[[Path], Path]) -> Iterator[Place]:
+    folder = give_database(tmp_path_factory.mktemp("whole-way") / "data")
+    (folder / "sample-made").touch()  # the sample project would be read by the labeling worker for a minute
+    with Product(folder) as product:
         command = [sys.executable, "manage.py", "shell", "--no-imports", "--command", PEOPLE]
         made = subprocess.run(
             command,

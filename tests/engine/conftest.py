@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 
 @pytest.fixture
-def tiny_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The tiny network is there, and the fastest."""
-    from tests.engine.tiny_network import add_tiny_network
+def no_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit has no time left for an INT8 network, which costs it seconds and is another test's subject."""
+    from training.engine.bundle import quantization
 
-    add_tiny_network(monkeypatch, tmp_path / "weights")
+    monkeypatch.setattr(quantization, "FIXED_S", 100_000)

@@ -16,7 +16,7 @@ from training.engine.evaluation.scoring import score_logits
 from training.engine.fit import fit
 from training.engine.search import linear_head
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_network")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_network", "no_int8")]
 
 
 @pytest.fixture

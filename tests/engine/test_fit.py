@@ -20,7 +20,7 @@ from training.engine.fit import fit
 from training.engine.search import budget
 from training.engine.search.candidate_store import restore_candidate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_int8")]  # `whole` has one, where there is time
 
 
 def head_only(samples: list[Sample], workdir: Path, **changes: object) -> FitResult:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from exeml_site.environment import env_path
-from tests.supervisor_process import Product
+from tests.supervisor_process import ROOT, Product
 
 PREFIX = "/exeml"
+PROJECT = """
+from projects.models import Team
+from tests.factories import make_project
+make_project("flowers", images=5, with_files=True, team=Team.objects.get(name="My team"))
+"""
 
 
 class Addresses(HTMLParser):
@@ -45,19 +53,23 @@ def load(site: Product, file: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    product = Product(
-        tmp_path_factory.mktemp("prefix") / "data", EXEML_PATH_PREFIX=f"{PREFIX}/", EXEML_ONLY="web"
-    )
+def site(
+    tmp_path_factory: pytest.TempPathFactory, give_database: Callable[[Path], Path]
+) -> Iterator[Product]:
+    folder = give_database(tmp_path_factory.mktemp("prefix") / "data")
+    product = Product(folder, EXEML_PATH_PREFIX=f"{PREFIX}/", EXEML_ONLY="web")
+    (folder / "sample-made").touch()  # ten images suffice
     product.url += PREFIX
     with product:
+        command = [sys.executable, "manage.py", "shell", "--no-imports", "--command", PROJECT]
+        subprocess.run(command, cwd=ROOT, env=product.environment, check=True, timeout=300)
         product.sign_in()
         yield product
 
 
 @pytest.mark.slow
 def test_every_page_stays_below_the_path(site: Product) -> None:
-    project = f"/projects/{site.project_id('handwritten-digits')}"
+    project = f"/projects/{site.project_id('flowers')}"
     paths = ["/projects/", f"{project}/label-data/", f"{project}/train-model/", f"{project}/datasets/"]
     paths += [
         f"{project}/train-model/configure/",

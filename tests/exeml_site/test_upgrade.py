@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 from django.apps.registry import Apps
 from django.conf import settings
+from django.contrib.contenttypes.models import ContentType
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -45,6 +46,7 @@ from projects.backup.rows import write_rows
 from projects.backup.verify import verify
 from projects.models import Transfer
 from tests.factories import make_user
+from tests.migrated_database import MigratedDatabase
 from tests.training.bundles import colour_picture, write_colour_bundle
 from training.models import Batch, TrainingVersion
 from training.versions import lifecycle
@@ -59,12 +61,24 @@ pytestmark = pytest.mark.django_db(transaction=True)  # and the database is empt
 
 
 @pytest.fixture
-def old(transactional_db: None) -> Iterator[Apps]:
-    """The models of the older version, over its tables."""
+def old(transactional_db: None, migrated_database: MigratedDatabase) -> Iterator[Apps]:
+    """The models of the older version, over its tables, which are made once for the same migrations."""
+    current = Path(connection.settings_dict["NAME"])
+    aside, kept = current.with_suffix(".aside"), migrated_database.file.with_suffix(".0.1.0")
+    connection.close()
+    current.rename(aside)
+    if kept.exists():
+        shutil.copyfile(kept, current)
     executor = MigrationExecutor(connection)
-    executor.migrate(LAST_MIGRATIONS)
-    yield executor.loader.project_state(LAST_MIGRATIONS).apps
-    call_command("migrate", verbosity=0)
+    others = [node for node in executor.loader.graph.leaf_nodes() if node[0] not in ("projects", "training")]
+    executor.migrate([*LAST_MIGRATIONS, *others])
+    connection.close()
+    shutil.copyfile(current, kept)
+    ContentType.objects.clear_cache()
+    yield MigrationLoader(connection).project_state(LAST_MIGRATIONS).apps
+    connection.close()
+    aside.replace(current)
+    ContentType.objects.clear_cache()
     for folder in (settings.FILES_DIR, Path(settings.WORK_DIR)):
         shutil.rmtree(folder, ignore_errors=True)
 

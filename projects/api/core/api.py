@@ -22,7 +22,7 @@ from django.http import (
     UnreadablePostError,
 )
 from django.http.multipartparser import MultiPartParserError
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, re_path
 from django.utils.cache import get_conditional_response, set_response_etag
 from django.utils.datastructures import MultiValueDict
 from django.views.decorators.csrf import csrf_exempt
@@ -93,7 +93,8 @@ class Api(NinjaAPI):
         for pattern in patterns:
             if pattern.callback is not None:
                 pattern.callback = _as_problems(pattern.callback)
-        return [*patterns, path("<path:rest>", _as_problems(_nothing_there))]
+        everything_else = re_path(r"^(?P<rest>[\s\S]+)", _as_problems(_nothing_there))  # line breaks, too
+        return [*patterns, everything_else]
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__

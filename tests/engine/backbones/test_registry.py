@@ -363,6 +363,7 @@ def is_frozen(network: Network, name: str) -> bool:
     return name.startswith(next(names for family, names in first.items() if network.name.startswith(family)))
 
 
+@pytest.mark.usefixtures("no_int8")
 @pytest.mark.parametrize(("network", "is_broken"), [(RESNET, False), (RESNET, True), (DINO, False)])
 def test_a_fit_tries_a_network_that_was_found_and_leaves_a_broken_one_out(
     network: Network, is_broken: bool, folder: Path, tmp_path: Path
@@ -387,6 +388,7 @@ def test_a_fit_tries_a_network_that_was_found_and_leaves_a_broken_one_out(
     assert Bundle.load(result.bundle).labels == ("blue", "red")
 
 
+@pytest.mark.usefixtures("no_int8")
 def test_a_base_s_network_whose_weights_are_not_here_is_left_out(folder: Path, tmp_path: Path) -> None:
     identity = BundleInfo(("blue", "red"), False, 64, "fine-tuned", 1.0, (0.5, 0.5), None)
     export_bundle([random_member(RESNET)], identity, tmp_path / "base", [], 1)

@@ -182,31 +182,38 @@ def test_every_model_of_ours_is_registered() -> None:
     assert [model for model in OURS if not admin.site.is_registered(model)] == []
 
 
-@pytest.mark.parametrize("model", [*OURS, User], ids=lambda model: model._meta.model_name)
-def test_every_list_costs_the_same_for_one_row_and_for_many(operator: Client, model: Any) -> None:
+def test_every_list_costs_the_same_for_one_row_and_for_many(
+    operator: Client, subtests: pytest.Subtests
+) -> None:
     project = make_project(labels=1, images=1)
     fill(project, 101)
 
-    def price() -> int:
+    def price(model: Any) -> int:
         with CaptureQueriesContext(connection) as queries:
             assert operator.get(address(model)).status_code == 200
         return len(queries)
 
-    price()
-    one = price()
+    prices = {}
+    for model in [*OURS, User]:
+        with subtests.test(model._meta.model_name):
+            price(model)
+            prices[model] = price(model)
     for seed in range(102, 110):
         fill(project, seed)
-    assert price() <= one, "a list asks once more for every row"
+    for model, of_one_row in prices.items():
+        with subtests.test(model._meta.model_name):
+            assert price(model) <= of_one_row, "a list asks once more for every row"
 
 
-@pytest.mark.parametrize("model", [*OURS, User], ids=lambda model: model._meta.model_name)
-def test_every_list_can_be_searched_and_every_row_opened(operator: Client, model: Any) -> None:
+def test_every_list_can_be_searched_and_every_row_opened(operator: Client, subtests: pytest.Subtests) -> None:
     fill(make_project(labels=1, images=1), 101)
-    assert operator.get(address(model), {"q": "flowers"}).status_code == 200
-    answer = operator.get(address(model, "change", model._default_manager.first().pk))
-    assert answer.status_code == 200
-    assert "token_hash" not in answer.content.decode()
-    assert "hidden secret" not in answer.content.decode()
+    for model in [*OURS, User]:
+        with subtests.test(model._meta.model_name):
+            assert operator.get(address(model), {"q": "flowers"}).status_code == 200
+            answer = operator.get(address(model, "change", model._default_manager.first().pk))
+            assert answer.status_code == 200
+            assert "token_hash" not in answer.content.decode()
+            assert "hidden secret" not in answer.content.decode()
 
 
 def test_json_is_shown_as_tables(operator: Client) -> None:
@@ -229,15 +236,19 @@ def test_the_admin_shows_times_in_iso_8601(operator: Client) -> None:
     assert f"{moment:%Y-%m-%d %H:%M:%S}" in operator.get(address(TrainingVersion)).content.decode()
 
 
-@pytest.mark.parametrize("name", KEPT)
-def test_what_is_kept_is_neither_added_changed_nor_deleted(operator: Client, name: str) -> None:
-    (model,) = [model for model in OURS if model._meta.model_name == name]
+def test_what_is_kept_is_neither_added_changed_nor_deleted(
+    operator: Client, subtests: pytest.Subtests
+) -> None:
     fill(make_project(labels=1, images=1), 101)
-    row = model._default_manager.first()
-    assert operator.get(address(model, "add")).status_code == 403
-    assert operator.post(address(model, "change", row.pk), {"name": "x"}).status_code == 403
-    assert operator.post(address(model, "delete", row.pk), {"post": "yes"}).status_code == 403
-    assert model._default_manager.filter(pk=row.pk).exists()
+    by_name = {model._meta.model_name: model for model in OURS}
+    for name in KEPT:
+        with subtests.test(name):
+            model = by_name[name]
+            row = model._default_manager.first()
+            assert operator.get(address(model, "add")).status_code == 403
+            assert operator.post(address(model, "change", row.pk), {"name": "x"}).status_code == 403
+            assert operator.post(address(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+            assert model._default_manager.filter(pk=row.pk).exists()
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/projects/project/", "/admin/rq/"])

@@ -144,6 +144,7 @@ def test_a_team_that_requires_a_second_factor_opens_for_tokens_made_with_one(ali
     [
         ("GET", "/nowhere", 404, "not-found"),
         ("GET", "/", 404, "not-found"),
+        ("GET", "/projects/%0A/labels", 404, "not-found"),
         ("GET", "/projects/999999", 404, "not-found"),
         ("GET", "/projects/99999999999999999999999", 404, "not-found"),
         ("GET", "/projects/x", 404, "not-found"),

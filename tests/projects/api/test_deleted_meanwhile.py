@@ -1,4 +1,4 @@
-"""A row that somebody deletes while a call is under way: the call finds nothing, and the server does not fail."""
+"""A row that somebody deletes while a call is under way: the call finds nothing, the server does not fail."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import numpy as np
 import pytest
@@ -24,17 +25,17 @@ def test_the_thumbnail_shows_the_normalized_picture(name: str) -> None:
     assert off.mean() < 12  # lossy, and no more than that
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        saved(gradient("RGBA", (1800, 1200)), "PNG"),
-        saved(gradient("RGB", (1800, 1200)), "HEIF", quality=90),
-        saved(deep_grey(4095).resize((1800, 1200)), "TIFF"),
-        saved(gradient("CMYK", (1800, 1200)), "TIFF"),
-    ],
-    ids=["transparent PNG", "HEIC", "12-bit TIFF", "CMYK TIFF"],
-)
-def test_the_thumbnail_of_a_large_picture_has_its_colours(content: bytes) -> None:
+LARGE = {  # encoded by the tests: the files of a module at its import cost every worker seconds
+    "transparent PNG": lambda: saved(gradient("RGBA", (1200, 800)), "PNG"),
+    "HEIC": lambda: saved(gradient("RGB", (1200, 800)), "HEIF", quality=90),
+    "12-bit TIFF": lambda: saved(deep_grey(4095).resize((1200, 800)), "TIFF"),
+    "CMYK TIFF": lambda: saved(gradient("CMYK", (1200, 800)), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_the_thumbnail_of_a_large_picture_has_its_colours(name: str) -> None:
+    content = LARGE[name]()
     thumbnail = Pillow.open(io.BytesIO(make_thumbnail(content).content)).convert("RGB")
     small = load_normalized(content).resize(thumbnail.size)
     assert np.abs(np.asarray(thumbnail, int) - np.asarray(small, int)).mean() < 5
@@ -121,10 +122,15 @@ def test_one_pixel_and_very_long_pictures_are_taken() -> None:
         assert (seen.width, seen.height) == size
 
 
+@cache
+def photo(format: str) -> bytes:
+    return saved(gradient(size=(700, 500)), format)
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "JPEG2000"])
 @pytest.mark.parametrize("cut", [12, 500, 0.5, 0.9])
 def test_a_cut_off_file_is_refused(format: str, cut: float) -> None:
-    content = saved(gradient(size=(700, 500)), format)
+    content = photo(format)
     length = int(len(content) * (1 - cut)) if cut < 1 else len(content) - int(cut)
 
     with pytest.raises(ImageRefused, match="damaged"):

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
+from copy import copy
+from typing import Any
 
 import pytest
+from django.db import transaction
 from ninja.operation import Operation
 
 from exeml_site.lib.http import Access
@@ -20,7 +24,7 @@ from tests.factories import make_user
 from tests.projects.api.callers import ApiClient
 from training.api.urls import api
 
-pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.slow
 
 OPERATIONS: list[tuple[str, Operation]] = [
     (f"{operation.methods[0]} {prefix}{path}", operation)
@@ -79,9 +83,19 @@ def path_of(name: str, world: World) -> str:
     return re.sub(r"\{(?:\w+:)?(\w+)\}", value, name.split()[1])
 
 
+@pytest.fixture(scope="module")
+def untouched_world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    """Rows in a transaction around all tests of this file; each test rolls back to them."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield World()
+        transaction.set_rollback(True)
+
+
 @pytest.mark.parametrize(("name", "operation"), OPERATIONS, ids=[name for name, _ in OPERATIONS])
-def test_only_the_right_token_gets_in(name: str, operation: Operation) -> None:
-    world, access, method = World(), access_of(operation), name.split()[0]
+def test_only_the_right_token_gets_in(
+    name: str, operation: Operation, untouched_world: World, db: None
+) -> None:
+    world, access, method = copy(untouched_world), access_of(operation), name.split()[0]
     path = path_of(name, world)
     body = None if method == "GET" else {}
 

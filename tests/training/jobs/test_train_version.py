@@ -340,13 +340,13 @@ def make_coloured_project(images: int = 6) -> Project:
 
 
 def test_a_resumed_training_keeps_its_best_model_when_the_time_is_up() -> None:
-    """An earlier attempt used all but twenty seconds of six minutes."""
+    """An earlier attempt used all but ten seconds of six minutes."""
     version = make_waiting(
         make_coloured_project(),
         max_training_minutes=6,
         attempt=2,
         claimed_attempt=1,
-        progress={"used_s": 340, "lost": 1},
+        progress={"used_s": 350, "lost": 1},
     )
     make_webhook("https://hooks.example.org/", version.project)
 
@@ -355,21 +355,22 @@ def test_a_resumed_training_keeps_its_best_model_when_the_time_is_up() -> None:
     version.refresh_from_db()
     assert (version.status, version.failure_cause) == (Status.COMPLETED, "")
     assert version.stop_reason in (StopReason.TIME_LIMIT, StopReason.CONVERGED)
-    assert version.progress["used_s"] > 340
+    assert version.progress["used_s"] > 350
     named_s = sum(version.seconds_by_phase.values())
-    assert 0.9 * (version.progress["used_s"] - 340) < named_s < version.progress["used_s"] - 340 + 1
+    assert 0.9 * (version.progress["used_s"] - 350) < named_s < version.progress["used_s"] - 350 + 1
     assert {"start", "dataset", "pixels", "heads", "export", "search"} <= version.seconds_by_phase.keys()
     assert {"evaluation", "charts", "recording"} <= version.seconds_by_phase.keys()
     assert_complete(version)
+    assert version.model_bytes > 1_000_000
     told = [json.loads(delivery.body) for delivery in WebhookDelivery.objects.order_by("pk")]
     assert [payload["type"] for payload in told] == ["dataset.published", "training.completed"]
     accuracy = version.metrics.get(label="", name="accuracy").value
     assert told[1]["data"]["version"]["accuracy"] == accuracy
 
 
-def test_another_candidate_of_a_training_can_be_promoted() -> None:
-    """One network answers in 7 ms, so the search ends by itself."""
-    version = make_waiting(make_coloured_project(), max_inference_ms=7, max_training_minutes=6)
+def test_another_candidate_of_a_training_can_be_promoted(tiny_network: None) -> None:
+    """The tiny network alone answers in 6 ms, so the search ends by itself."""
+    version = make_waiting(make_coloured_project(), max_inference_ms=6, max_training_minutes=6)
 
     train_version.train(version.pk, 1)
 
@@ -413,7 +414,7 @@ def assert_complete(version: TrainingVersion) -> None:
     assert reports[version.number_format]["hits"] == accuracy.hits
     assert version.candidates.filter(is_best=True).count() == 1
     assert version.model_name == "exeML-colours-V001"
-    assert version.model_bytes > 1_000_000 and version.inference_ms > 0
+    assert version.model_bytes > 100_000 and version.inference_ms > 0
     assert "CPU" in version.ran_on and version.progress["best_accuracy"] > 0.5
     used = version.images_used
     assert used["given"] == dataset_version.train_count == used["fitted"] + sum(used["left_out"].values())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 
 import pytest
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
+from django.apps import apps
+from django.db.migrations import RunPython
 from django.test import Client
 from django.urls import reverse
 
@@ -172,12 +173,11 @@ def test_the_guide_follows_the_labels(alice: Client) -> None:
     assert answer.status_code == 200 and "Step 3 of 9" in html_of(answer)
 
 
-@pytest.mark.django_db(transaction=True)
-def test_accounts_from_before_the_guide_do_not_get_it() -> None:
+def test_accounts_from_before_the_guide_do_not_get_it(db: None) -> None:
     make_team()
-    executor = MigrationExecutor(connection)
-    executor.migrate([("projects", "0012_sign_in_limits")])
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
+    migration = import_module("projects.migrations.0015_hidden_guide").Migration
+    (for_data,) = [operation for operation in migration.operations if isinstance(operation, RunPython)]
+
+    for_data.code(apps, None)
 
     assert HiddenGuide.objects.filter(user=make_user("alice")).exists()
