@@ -23,12 +23,10 @@ run: .venv/installed
 	exec $(IN)/python manage.py up
 
 # One failing part stops no other. The largest stands last, so that its numbers are what one sees.
-# Pages wait much and mypy uses one core: lint runs beside the browser, with a third page under way.
-test: .venv/installed-tests
+# Files of the browser come in their order: by their number of tests, the long journey would be the last.
+test: .venv/installed-tests lint
 	failed=0; \
-	$(MAKE) --no-print-directory lint >.venv/lint.log 2>&1 & lint=$$!; \
-	$(IN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m browser tests/browser || failed=1; \
-	wait $$lint || failed=1; cat .venv/lint.log; \
+	$(IN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m browser tests/browser || failed=1; \
 	.ci/test-on-postgres || failed=1; \
 	$(IN)/pytest -q -n 2 -m "not browser" || failed=1; \
 	exit $$failed
