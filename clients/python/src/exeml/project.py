@@ -214,8 +214,8 @@ class Project(Resource[M]):
     @operation
     def dataset_version(self, name: str) -> Steps[DatasetVersion[M]]:
         """A dataset version by its name."""
-        path = f"{self._path}/dataset-versions/{path_part(name)}"
-        return self._make(DatasetVersion, (yield from fetch(get(path))))
+        call = get(f"{self._path}/dataset-versions/{path_part(name)}")
+        return self._make(DatasetVersion, (yield from fetch(call)))
 
     @operation
     def train(
