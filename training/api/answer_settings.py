@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from ninja import Field, Router, Schema
-from pydantic import ConfigDict
 
 from exeml_site.lib.errors import Refused
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.body import Body
 from projects.models import Project, Role, Scope
 from training.api.rates import RateOut
 from training.api.services import SERVICE, get_service
@@ -95,10 +95,8 @@ class ServiceAnswerSettingsList(Schema):
     items: list[ServiceAnswerSettings]
 
 
-class AnswerSettingsChange(Schema):
+class AnswerSettingsChange(Body):
     """All settings: what is left out, or null, is the model's own."""
-
-    model_config = ConfigDict(extra="forbid")
 
     thresholds: dict[str, float | None] = Field({}, description="From 0 to 1, by label.")
     min_confidence: float | None = Field(None, description="From 0 to 1.")
