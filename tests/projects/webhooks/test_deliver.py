@@ -18,7 +18,7 @@ from standardwebhooks.webhooks import Webhook as Verifier
 
 from exeml_site.lib.jobs import NamedJob
 from projects import webhooks
-from projects.models import AuditEvent, Project, Webhook, WebhookDelivery
+from projects.models import AuditEvent, MailNotice, Membership, Project, Role, Webhook, WebhookDelivery
 from projects.webhooks import deliver, lifecycle, post
 from projects.webhooks.deliver import PAUSES_S
 from tests.factories import make_project, make_user
@@ -268,8 +268,20 @@ def test_managers_get_a_mail_when_a_webhook_is_turned_off_by_itself(
     (sent,) = send_after(40, monkeypatch)
     subject = f"The webhook http://127.0.0.1:{local.port} of {webhook.team.name} was turned off."
     assert (sent.to, sent.subject) == ([alice.email], subject)
-    assert deliver.GONE in sent.body and "/hook" not in sent.body.replace("/webhooks/", "")
+    assert deliver.GONE in sent.body and "/hook" not in sent.body
     assert f"https://exeml.example.org/teams/{webhook.team_id}/webhooks/{webhook.pk}/" in sent.body
+
+
+def test_a_former_manager_gets_no_mail_of_a_webhook(local: Receiver, settings: Any, monkeypatch: Any) -> None:
+    settings.MAIL = {"EMAIL_HOST": "mail"}
+    webhook, _ = make_webhook(local.url)
+    alice = with_mail("alice")
+    local.answer = lambda handler: answer(handler, deliver.GONE_STATUS)
+    happen(webhook.project)
+    deliver.deliver()
+    assert MailNotice.objects.get().user == alice
+    Membership.objects.filter(user=alice).update(role=Role.REVIEWER)
+    assert send_after(40, monkeypatch) == []
 
 
 def test_a_receiver_may_ask_for_a_longer_pause(local: Receiver) -> None:

@@ -81,12 +81,12 @@ def test_a_waiting_evaluation_is_cancelled_then_deleted(bob: ApiClient, judged: 
 
 
 def test_what_cannot_be_judged_is_refused(bob: ApiClient, judged: TrainingVersion) -> None:
-    strangers = make_project("theirs", team=make_user("mallory").memberships.get().team)
+    foreign = make_project("theirs", team=make_user("mallory").memberships.get().team)
     assert field_of(bob.post(path(judged), {"images": "all"})) == (422, "images")
     assert field_of(bob.post(path(judged), {"images": "project"})) == (422, "images")  # there is none
     make_project("ours", labels=2, images=2)
     assert field_of(bob.post(path(judged), {"images": "project"})) == (422, "project_id")
-    theirs = {"images": "project", "project_id": strangers.pk}
+    theirs = {"images": "project", "project_id": foreign.pk}
     assert field_of(bob.post(path(judged), theirs)) == (422, "project_id")
     nothing = bob.post(path(judged), {"images": "filter", "filter": {"q": "no such file"}})
     assert nothing.status_code == 409 and "None of the selected images" in nothing.json()["detail"]
