@@ -1,6 +1,6 @@
 # make run    everything on this machine: http://localhost:8000 (PORT), Ctrl-C ends it
 # make test   style, types, checks and all tests
-# make quick  the tests without a browser that are not marked slow: under a minute
+# make quick  the tests without a browser that are not marked slow
 # make lint   style, types and checks only
 # make format rewrites Python, templates and stylesheets as `make lint` wants them
 # make messages  collects the texts of the code into locale/ (needs xgettext of GNU gettext)

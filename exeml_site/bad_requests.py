@@ -47,6 +47,8 @@ UNKNOWN_JOB = (
     *(OperationalError, ProgrammingError, NoReverseMatch),
 )
 FOREIGN_KEY_VIOLATION = "23503"  # SQLSTATE
+OF_SQLITE = "FOREIGN KEY constraint failed"  # not translated: SQLite's text
+NOTHING_SAVED = "did not affect any rows"  # not translated: Django's text
 REST_API, REQUEST_BROKEN = "/api/", "request-broken"
 BROKEN_TITLE = "The request is broken"  # not translated: for programs
 API, API_HINT = "/v1/infers", "The guide at /v1/ shows a call."  # not translated: for programs
@@ -161,8 +163,8 @@ def _is_of_missing_row(error: Exception) -> bool:
     """Whether a row was not there when the view read, saved or referred to it: often it was just deleted."""
     if isinstance(error, IntegrityError):
         state = getattr(error.__cause__, "sqlstate", "")
-        return state == FOREIGN_KEY_VIOLATION or "FOREIGN KEY constraint failed" in str(error)
-    is_unsaved = type(error) is DatabaseError and "did not affect any rows" in str(error)
+        return state == FOREIGN_KEY_VIOLATION or OF_SQLITE in str(error)
+    is_unsaved = type(error) is DatabaseError and NOTHING_SAVED in str(error)
     return is_unsaved or isinstance(error, ObjectDoesNotExist)
 
 
